@@ -1,0 +1,176 @@
+"""Everything that can go wrong on purpose, each with its exit status and a hint.
+
+ForceError                     1    failed
+├── UsageError                 2    the command line, a file or a setting is wrong
+│   ├── ConfigError            2    claude.json
+│   ├── ValidationError        2    an agent, a skill or a workflow
+│   ├── NotFound               2    no such agent, skill, workflow, model; close names suggested
+│   └── MissingExtra           2    an optional package is not installed
+├── BudgetExceeded             4    a call that could break a spend limit was not sent
+├── AnswerError                1    the API answered, but not with an answer
+│   ├── Truncated              1    cut at max_tokens or at the context window
+│   ├── Refused                1    the model declined
+│   ├── EmptyAnswer            1    no text
+│   └── SchemaMismatch         5    the output does not fit its schema
+├── ApiError                   1    the API said no: status, type, request id
+│   ├── AuthenticationFailed  77    401, 403, or no key at all
+│   └── TryLater              75    429, 503, 529: rate limited or overloaded
+├── ConnectionFailed           1    no connection, TLS failure, cut or garbled answer
+├── Busy                      75    another process holds the lock, or the circuit is open
+├── TimedOut                 124    a time limit passed
+├── Interrupted              130    Ctrl-C
+└── PartlyFailed               3    some steps failed, the others are there
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+class ForceError(Exception):
+    """The root: a message in one line, a hint that says what to do, and whether trying again could help."""
+
+    exit_code = 1
+    retryable = False
+
+    def __init__(self, message: str, *, hint: str = "", retryable: bool | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        if retryable is not None:
+            self.retryable = retryable
+
+    @property
+    def type(self) -> str:
+        """The name of the kind of error in JSON results and metrics: snake case of the class."""
+        name = type(self).__name__
+        return "".join("_" + c.lower() if c.isupper() else c for c in name).lstrip("_")
+
+
+class UsageError(ForceError):
+    """The command line, a file or a setting is wrong."""
+
+    exit_code = 2
+
+
+class ConfigError(UsageError):
+    """`claude.json` is wrong; the message names the file and the key path."""
+
+
+class ValidationError(UsageError):
+    """An agent, skill or workflow is wrong; the message names the file and line, or the step."""
+
+
+class NotFound(UsageError):
+    """Nothing has this name."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str] = (), *, where: str = "") -> None:
+        """Say that no `kind` is called `name`, suggesting the closest of the `known` names."""
+        from difflib import get_close_matches  # 4 ms, needed only on the way out
+
+        names = sorted(known)
+        close = get_close_matches(name.lower(), [n.lower() for n in names], n=3, cutoff=0.6)
+        near = [n for n in names if n.lower() in close]
+        hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(names)}" if names else ""
+        super().__init__(f"{where}no {kind} named '{name}'", hint=hint)
+
+
+class MissingExtra(UsageError):
+    """An optional part was asked for whose package is not installed."""
+
+
+class BudgetExceeded(ForceError):
+    """A call that could break a spend limit was not sent."""
+
+    exit_code = 4
+
+
+class AnswerError(ForceError):
+    """The API answered, but what it said is not the answer; the text there is travels in the reply."""
+
+
+class Truncated(AnswerError):
+    """The answer was cut at `max_tokens` or at the model's context window."""
+
+
+class Refused(AnswerError):
+    """The model declined to answer."""
+
+
+class EmptyAnswer(AnswerError):
+    """The answer holds no text."""
+
+
+class SchemaMismatch(AnswerError):
+    """The output does not fit the schema that was asked for."""
+
+    exit_code = 5
+
+
+class ApiError(ForceError):
+    """The API refused the request."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        kind: str = "",
+        request_id: str | None = None,
+        retry_after: float | None = None,
+        hint: str = "",
+        retryable: bool | None = None,
+    ) -> None:
+        """Keep what the API said: HTTP `status`, error `kind`, and seconds to wait if it named them."""
+        super().__init__(message, hint=hint, retryable=retryable)
+        self.status = status
+        self.kind = kind
+        self.request_id = request_id
+        self.retry_after = retry_after
+
+
+class AuthenticationFailed(ApiError):
+    """The key is missing, wrong or not allowed to do this."""
+
+    exit_code = 77
+
+
+class TryLater(ApiError):
+    """Rate limited or overloaded, and still so after the retries."""
+
+    exit_code = 75
+    retryable = True
+
+
+class ConnectionFailed(ForceError):
+    """No connection, a TLS failure, or an answer that was cut or garbled."""
+
+    retryable = True
+
+
+class Busy(ForceError):
+    """Another process holds what is needed, or the circuit is open."""
+
+    exit_code = 75
+    retryable = True
+
+
+class TimedOut(ForceError):
+    """A time limit passed before the answer was complete."""
+
+    exit_code = 124
+    retryable = True
+
+
+class Interrupted(ForceError):
+    """The user or the system ended the run."""
+
+    exit_code = 130
+
+
+class PartlyFailed(ForceError):
+    """Some steps failed and the others are there."""
+
+    exit_code = 3

@@ -1,0 +1,97 @@
+"""Files that other processes write too: atomic replacement, whole-line appends, advisory locks.
+
+Directories are made 0700 and files 0600: prompts and answers are private.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager, suppress
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+    import msvcrt
+
+
+def private_directory(path: Path) -> Path:
+    """Make `path` and its missing parents, readable by their owner only, and return it."""
+    missing = [p for p in (path, *path.parents) if not p.exists()]
+    for part in reversed(missing):
+        with suppress(FileExistsError):
+            part.mkdir(mode=0o700)
+    return path
+
+
+def write_atomic(path: Path, data: bytes, *, mode: int = 0o600) -> None:
+    """Replace the file at `path` by `data`: a reader sees the old bytes or the new, also after a crash.
+
+    The directory must exist. Raises OSError (read-only, full disk); the old file is then untouched.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}.tmp")
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        with open(descriptor, "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+    finally:
+        with suppress(FileNotFoundError):
+            temporary.unlink()
+
+
+def append(path: Path, line: bytes) -> None:
+    """Append `line`, which ends in a newline, to the file at `path` in one write.
+
+    Lines of processes that append at once do not mix: one `write` on an `O_APPEND` descriptor.
+    Raises OSError, also where a full disk took only a part of the line.
+    """
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    try:
+        if (written := os.write(descriptor, line)) != len(line):
+            raise OSError(28, f"wrote {written} of {len(line)} bytes", str(path))
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def locked(path: Path, *, wait: bool = True) -> Iterator[bool]:
+    """Hold the advisory lock on the file at `path`; yield False at once if it is taken and `wait` is off.
+
+    The lock is on a file of its own, never on data that gets replaced, and dies with its holder.
+    `flock` rather than `lockf`: a POSIX record lock is lost when any descriptor of the file is closed.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        yield _lock(descriptor, wait)
+    finally:
+        os.close(descriptor)
+
+
+if fcntl is not None:
+
+    def _lock(descriptor: int, wait: bool) -> bool:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            return False
+        return True
+
+else:
+
+    def _lock(descriptor: int, wait: bool) -> bool:
+        while True:
+            try:
+                msvcrt.locking(descriptor, msvcrt.LK_LOCK if wait else msvcrt.LK_NBLCK, 1)
+            except OSError:  # LK_LOCK gives up after ten seconds
+                if not wait:
+                    return False
+            else:
+                return True

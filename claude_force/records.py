@@ -1,0 +1,210 @@
+"""What passes between the parts: frozen data, and the few facts that follow from it.
+
+Nothing here reads a file, opens a socket or knows a price.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from json import dumps, loads
+
+TYPE_CHECKING = False  # so that `typing`, 4 ms of every start, is never imported
+if TYPE_CHECKING:
+    from pathlib import Path
+    from typing import Any, Literal
+
+    from .errors import ForceError
+
+    Status = Literal["ok", "cached", "failed", "skipped"]
+
+
+@dataclass(frozen=True)
+class Agent:
+    """A system prompt with a name; `ignored` names the fields that only Claude Code gives a meaning."""
+
+    name: str
+    description: str
+    prompt: str
+    model: str | None = None
+    effort: str | None = None
+    max_tokens: int | None = None
+    skills: tuple[str, ...] = ()
+    source: str = "project"
+    path: Path | None = None
+    ignored: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Skill:
+    """Instructions that an agent is given on top of its own."""
+
+    name: str
+    description: str
+    body: str
+    source: str = "project"
+    path: Path | None = None
+
+
+@dataclass(frozen=True)
+class Step:
+    """One call of one agent, or one per item of `foreach`, in a workflow."""
+
+    id: str
+    agent: str
+    task: str = "{{task}}"
+    dependencies: tuple[str, ...] = ()
+    model: str | None = None
+    skills: tuple[str, ...] = ()
+    max_tokens: int | None = None
+    files: tuple[str, ...] = ()
+    foreach: str | tuple[Any, ...] | None = None
+    when: str | None = None
+    retries: int = 0
+    timeout_seconds: float | None = None
+    schema: str | None = None
+    """Canonical JSON of a JSON Schema."""
+    cache: bool = True
+
+
+@dataclass(frozen=True)
+class Input:
+    """A value that a workflow's tasks name as `{{input.NAME}}`; no default means that it must be given."""
+
+    name: str
+    default: str | None = None
+    description: str = ""
+
+
+@dataclass(frozen=True)
+class Workflow:
+    """Steps that wait for each other."""
+
+    name: str
+    steps: tuple[Step, ...]
+    description: str = ""
+    inputs: tuple[Input, ...] = ()
+    source: str = "project"
+    path: Path | None = None
+
+
+@dataclass(frozen=True)
+class Block:
+    """A text block of a request; `cache` ends a prefix that the API is asked to cache."""
+
+    text: str
+    cache: bool = False
+
+
+@dataclass(frozen=True)
+class Request:
+    """All that decides an answer. Equal requests have equal keys, in every process and on every machine."""
+
+    model: str
+    max_tokens: int
+    system: tuple[Block, ...]
+    user: tuple[Block, ...]
+    effort: str | None = None
+    schema: str | None = None
+    """Canonical JSON of a JSON Schema that the answer must fit."""
+    sample: int = 0
+    """Asks for an nth distinct answer: part of the key, never sent."""
+
+
+def payload(request: Request) -> dict[str, Any]:
+    """Return the JSON body of `POST /v1/messages`, without `stream`, which is the transport's business."""
+    body: dict[str, Any] = {
+        "model": request.model,
+        "max_tokens": request.max_tokens,
+        "messages": [{"role": "user", "content": [_wire(block) for block in request.user]}],
+    }
+    if request.system:
+        body["system"] = [_wire(block) for block in request.system]
+    output: dict[str, Any] = {}
+    if request.effort:
+        output["effort"] = request.effort
+    if request.schema:
+        output["format"] = {"type": "json_schema", "schema": loads(request.schema)}
+    if output:
+        body["output_config"] = output
+    return body
+
+
+def _wire(block: Block) -> dict[str, Any]:
+    wire: dict[str, Any] = {"type": "text", "text": block.text}
+    if block.cache:
+        wire["cache_control"] = {"type": "ephemeral"}
+    return wire
+
+
+def key(request: Request) -> str:
+    """Return the SHA-256, in hex, of the canonical form of the whole request."""
+    from hashlib import sha256  # loads OpenSSL: 5 ms that commands which send nothing need not pay
+
+    return sha256(canonical({"request": payload(request), "sample": request.sample}).encode()).hexdigest()
+
+
+def canonical(value: Any) -> str:
+    """Return `value` as JSON that is the same for equal values: sorted keys, ASCII, no white space."""
+    return dumps(value, sort_keys=True, separators=(",", ":"))
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Tokens of one answer as the API counts them; `input_tokens` are those after the last cache mark."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cache_creation_input_tokens: int = 0
+    cache_read_input_tokens: int = 0
+    cache_creation_1h_input_tokens: int = 0
+    """The part of `cache_creation_input_tokens` that was written to live an hour."""
+    thinking_tokens: int = 0
+    """The part of `output_tokens` that was thinking."""
+    web_searches: int = 0
+    service_tier: str | None = None
+    inference_geo: str | None = None
+    speed: str | None = None
+
+    @property
+    def prompt_tokens(self) -> int:
+        """The whole prompt: fresh, written to the prompt cache and read from it."""
+        return self.input_tokens + self.cache_creation_input_tokens + self.cache_read_input_tokens
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What the API said to one request."""
+
+    text: str
+    model: str
+    stop_reason: str | None
+    usage: Usage = Usage()
+    message_id: str | None = None
+    request_id: str | None = None
+    refusal: str | None = None
+    """The category that the API gave with a refusal."""
+    attempts: int = 1
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one step ended. Times are seconds since the run began; money is in nanodollars, None if unpriced."""
+
+    step: str
+    agent: str
+    status: Status
+    output: str = ""
+    model: str | None = None
+    stop_reason: str | None = None
+    usage: Usage = Usage()
+    cost: int | None = 0
+    saved: int | None = 0
+    started: float = 0.0
+    finished: float = 0.0
+    attempts: int = 0
+    key: str | None = None
+    error: ForceError | None = None
+    note: str = ""
+    """Why a step was skipped, or what an empty success means."""
+    members: tuple[Outcome, ...] = ()
+    """One for each item of `foreach`, in the order of the items."""

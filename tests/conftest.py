@@ -1,0 +1,26 @@
+"""Every test has a home, a project and an environment of its own, and speaks to a real local server."""
+
+import os
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path_factory, monkeypatch):
+    """An empty home, no key, no proxy: what the machine has set does not reach a test."""
+    for name in list(os.environ):
+        if name.startswith(("ANTHROPIC_", "CLAUDE_FORCE_")) or name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
+    directory = tmp_path_factory.mktemp("home")
+    monkeypatch.setenv("HOME", str(directory))
+    monkeypatch.setenv("NO_COLOR", "1")
+    return directory
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """An empty project, which is the working directory."""
+    directory = tmp_path / "project"
+    (directory / ".claude").mkdir(parents=True)
+    monkeypatch.chdir(directory)
+    return directory
