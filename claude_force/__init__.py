@@ -1,3 +1,16 @@
 """Run Claude agents, skills and workflows from a terminal, a script, CI or cron."""
 
 __version__ = "0.1.0"
+
+__all__ = ["AgentOrchestrator", "AgentResult", "ForceError", "__version__"]
+
+_HOMES = {"AgentOrchestrator": "orchestrator", "AgentResult": "orchestrator", "ForceError": "errors"}
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name when it is first used: `import claude_force` alone loads nothing."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'claude_force' has no attribute '{name}'")
+    from importlib import import_module
+
+    return getattr(import_module(f".{_HOMES[name]}", __name__), name)

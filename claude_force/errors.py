@@ -48,6 +48,10 @@ class ForceError(Exception):
         name = type(self).__name__
         return "".join("_" + c.lower() if c.isupper() else c for c in name).lstrip("_")
 
+    def facts(self) -> dict[str, str | bool]:
+        """Return the error as it stands in JSON results."""
+        return {"type": self.type, "message": self.message, "retryable": self.retryable, "hint": self.hint}
+
 
 class UsageError(ForceError):
     """The command line, a file or a setting is wrong."""

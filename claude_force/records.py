@@ -64,6 +64,7 @@ class Step:
     schema: str | None = None
     """Canonical JSON of a JSON Schema."""
     cache: bool = True
+    effort: str | None = None
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,14 @@ class Workflow:
     inputs: tuple[Input, ...] = ()
     source: str = "project"
     path: Path | None = None
+
+
+@dataclass(frozen=True)
+class Document:
+    """Untrusted text: an attached file, or the output of an earlier step."""
+
+    name: str
+    text: str
 
 
 @dataclass(frozen=True)
@@ -170,6 +179,13 @@ class Usage:
         """The whole prompt: fresh, written to the prompt cache and read from it."""
         return self.input_tokens + self.cache_creation_input_tokens + self.cache_read_input_tokens
 
+    def __add__(self, other: Usage) -> Usage:
+        """Return the sum of the counts; the tier, region and speed of sums mean nothing and are left out."""
+        return Usage(*(getattr(self, name) + getattr(other, name) for name in _COUNTS))
+
+
+_COUNTS = [name for name, f in Usage.__dataclass_fields__.items() if f.type == "int"]
+
 
 @dataclass(frozen=True)
 class Reply:
@@ -206,5 +222,20 @@ class Outcome:
     error: ForceError | None = None
     note: str = ""
     """Why a step was skipped, or what an empty success means."""
+    member: int | None = None
+    item: str | None = None
+    """Which item of `foreach` this is the outcome of, and its label."""
     members: tuple[Outcome, ...] = ()
-    """One for each item of `foreach`, in the order of the items."""
+    """One for each item of `foreach`, in their order: this is the outcome of the whole step."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a command found: `data` for programs, `text` for people, and how it ended."""
+
+    data: Any
+    text: str = ""
+    error: ForceError | None = None
+    exit_code: int = 0
+    streamed: bool = False
+    """Whether the text was shown already while it came."""

@@ -1,0 +1,64 @@
+"""Files to attach: found below the project's directory, read once, refused if they are no text or too much of it."""
+
+from __future__ import annotations
+
+from .errors import ValidationError
+from .globs import expand, is_pattern
+from .markdown import decode
+from .records import Document
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+LARGEST_REQUEST = 32 * 2**20
+"""Bytes that the API takes in one request."""
+
+
+def find(root: Path, patterns: Iterable[str], *, where: str) -> list[str]:
+    """Return the names below `root` that fit the patterns, each once, in the order of the patterns.
+
+    Raises ValidationError for a plain name that is not there, and if no pattern fits anything.
+    """
+    found = {p: expand(root, p.removeprefix("./")) for p in patterns}
+    for pattern, fitting in found.items():
+        if not fitting and not (is_pattern(pattern) and any(found.values())):
+            raise ValidationError(
+                f"{where}: no file below {root} fits '{pattern}'",
+                hint="paths are relative to the project and cannot leave it; hidden files must be spelled out",
+            )
+    return list(dict.fromkeys(name for fitting in found.values() for name in fitting))
+
+
+def read(path: Path, name: str) -> Document:
+    """Return the text file at `path`; raises ValidationError if it is unreadable, binary or above 32 MiB."""
+    try:
+        with path.open("rb") as stream:
+            data = stream.read(LARGEST_REQUEST + 1)
+    except OSError as error:
+        raise ValidationError(f"cannot read {name}: {(error.strerror or str(error)).lower()}") from None
+    return Document(name, text_of(data, name))
+
+
+def text_of(data: bytes, name: str) -> str:
+    """Return `data`, read from `name`, as text; raises ValidationError if it is none or above 32 MiB."""
+    if len(data) > LARGEST_REQUEST:
+        raise ValidationError(f"{name} has more than 32 MiB, the API takes no more in a request")
+    if b"\0" in data[:8192] and not data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise ValidationError(f"{name} is binary", hint="attach text only")
+    try:
+        return decode(data)
+    except ValueError as error:
+        raise ValidationError(f"{name}: {error}", hint="give UTF-8 text; iconv can convert it") from None
+
+
+def check_size(files: Sequence[Document], others: int) -> None:
+    """Raise ValidationError, naming the largest file, if `files` and `others` bytes pass what one request may hold."""
+    size = others + sum(len(f.text.encode("utf-8", "surrogatepass")) for f in files)
+    if size > LARGEST_REQUEST:
+        largest = max(files, key=lambda f: len(f.text), default=None)
+        about = f"; the largest file is {largest.name} with {len(largest.text) / 2**20:.1f} MiB" if largest else ""
+        raise ValidationError(
+            f"the request has {size / 2**20:.1f} MiB, the API takes 32{about}", hint="attach less, or split the work"
+        )

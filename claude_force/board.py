@@ -1,0 +1,126 @@
+"""A workflow's steps while they run: on a terminal a line each that is drawn anew, elsewhere a line per event."""
+
+from __future__ import annotations
+
+from threading import Event, RLock, Thread
+from time import monotonic
+
+from .reports.table import clean, columns, cut, duration, money
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Self
+
+    from .output import Screen
+    from .plan import Plan
+    from .records import Outcome
+
+_COLORS = {"ok": "32", "cached": "36", "failed": "31", "running": "33", "skipped": "2", "waiting": "2"}
+_TICK = 0.1
+"""Seconds between two drawings."""
+
+
+class Board:
+    """Follows one run; `started` and `ended` may be called from the consumer's thread alone."""
+
+    def __init__(self, plan: Plan, screen: Screen) -> None:
+        self.screen = screen
+        self.ids = [step.id for step in plan.workflow.steps]
+        self.began = monotonic()
+        self.running: dict[str, float] = {}
+        self.results: dict[str, Outcome] = {}
+        self.members: dict[str, int] = {}
+        self._drawn = 0
+        self._lock = RLock()
+        self._over = Event()
+        self._ticker = Thread(target=self._tick, daemon=True) if screen.live else None
+        if self._ticker:
+            self._ticker.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def started(self, name: str, model: str) -> None:
+        """Show that a step, or a member of one, has been handed to the pool."""
+        with self._lock:
+            self.running.setdefault(name.split("[", maxsplit=1)[0], monotonic())
+        if not self._ticker:
+            self.screen.note(f"{name}: started ({model})")
+
+    def ended(self, outcome: Outcome) -> None:
+        """Show that a step, or a member of one, has come to its end."""
+        with self._lock:
+            if outcome.member is not None:
+                self.members[outcome.step] = self.members.get(outcome.step, 0) + 1
+            else:
+                self.results[outcome.step] = outcome
+        if not self._ticker:
+            item = f"[{outcome.item}]" if outcome.item is not None else ""
+            self.screen.note(f"{outcome.step}{item}: {describe(outcome)}")
+
+    def close(self) -> None:
+        """Draw the last state and let the lines stand."""
+        if self._ticker and not self._over.is_set():
+            self._over.set()
+            self._ticker.join()
+            with self._lock:
+                self._draw()
+                self._drawn = 0
+
+    def clear(self) -> None:
+        """Remove what is drawn, so that something else can be printed; the next tick draws it again below."""
+        with self._lock:
+            if self._drawn:
+                self.screen.stderr.write(f"\033[{self._drawn}F\033[J")
+                self._drawn = 0
+
+    def _tick(self) -> None:
+        while not self._over.wait(_TICK):
+            with self._lock:
+                self._draw()
+
+    def _draw(self) -> None:
+        lines = self._lines()
+        up = f"\033[{self._drawn}F" if self._drawn else ""
+        self.screen.stderr.write(up + "".join(f"\033[K{line}\n" for line in lines) + "\033[J")
+        self.screen.stderr.flush()
+        self._drawn = len(lines)
+
+    def _lines(self) -> list[str]:
+        """Return a line for each step, or for those at work if there are more than a screen holds."""
+        shown = self.ids
+        if len(shown) > self.screen.height - 2:
+            shown = [i for i in self.ids if i in self.running and i not in self.results][: self.screen.height - 3]
+        names = min(max((columns(i) for i in self.ids), default=0), 30)
+        lines = [self._line(i, names) for i in shown]
+        if len(shown) < len(self.ids):
+            lines.append(f"{len(self.results)} of {len(self.ids)} steps done")
+        return lines
+
+    def _line(self, step_id: str, names: int) -> str:
+        state, detail = self._state(step_id)
+        name = cut(clean(step_id), names)
+        text = cut(clean(detail), self.screen.width - names - 13)
+        painted = f"\033[{_COLORS[state]}m{state:<8}\033[0m" if self.screen.color else f"{state:<8}"
+        return f"{name}{' ' * (names - columns(name))}  {painted}  {text}"
+
+    def _state(self, step_id: str) -> tuple[str, str]:
+        if outcome := self.results.get(step_id):
+            return outcome.status, describe(outcome).removeprefix(outcome.status).lstrip(" :,")
+        if since := self.running.get(step_id):
+            done = f", {self.members[step_id]} items done" if step_id in self.members else ""
+            return "running", f"{duration(monotonic() - since)}{done}"
+        return "waiting", ""
+
+
+def describe(outcome: Outcome) -> str:
+    """Return how a step ended: its status, then its time and cost, its error, or why it was not run."""
+    if outcome.error:
+        return f"failed: {outcome.error.message}"
+    if outcome.note:
+        return f"{outcome.status}: {outcome.note}"
+    took = duration(outcome.finished - outcome.started)
+    return f"{outcome.status} in {took}, {money(outcome.cost)}"

@@ -1,0 +1,94 @@
+"""What the user gives a run: the task, attached files, inputs and limits, from arguments, files or stdin."""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentTypeError
+from pathlib import Path
+
+from .. import attachments
+from ..errors import UsageError
+from ..records import Document
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+    from collections.abc import Sequence
+
+
+def task_options(parser: ArgumentParser) -> None:
+    """Add the ways of giving a task."""
+    parser.add_argument("task", metavar="TASK", nargs="?", help="what to do; - reads stdin")
+    parser.add_argument("--task", dest="task_text", metavar="TEXT", help="the task, where TASK could be mistaken")
+    parser.add_argument("--task-file", metavar="FILE", help="read the task from FILE; - is stdin")
+
+
+def run_options(parser: ArgumentParser) -> None:
+    """Add the limits of a run."""
+    parser.add_argument("--timeout", type=seconds, metavar="S", help="seconds after which to give up, with status 124")
+    parser.add_argument("--dry-run", action="store_true", help="show the exact requests and their cost, send nothing")
+
+
+def task(args: Namespace) -> str | None:
+    """Return the task that the arguments give, or None; raises UsageError if it is given twice or unreadable."""
+    given = [t for t in (args.task, args.task_text, args.task_file) if t is not None]
+    if len(given) > 1:
+        raise UsageError("the task is given more than once", hint="use one of TASK, --task and --task-file")
+    if args.task_file not in {None, "-"}:
+        return attachments.read(Path(args.task_file), args.task_file).text
+    if "-" in {args.task, args.task_file}:
+        return _stdin()
+    return args.task if args.task_text is None else str(args.task_text)
+
+
+def required_task(args: Namespace) -> str:
+    """Return the task, from a pipe if no argument gives it; raises UsageError if there is none or it is empty."""
+    text = task(args)
+    if text is None and "-" not in args.file and not (sys.stdin is None or sys.stdin.isatty()):
+        text = _stdin()
+    if text is None or not text.strip():
+        what = "no task" if text is None else "the task is empty"
+        raise UsageError(what, hint=f'give it in quotes, as in: claude-force run agent {args.name} "Explain …"')
+    return text
+
+
+def _stdin() -> str:
+    if sys.stdin is None:
+        raise UsageError("stdin is closed", hint="give the task as an argument")
+    if sys.stdin.isatty():
+        raise UsageError("stdin is a terminal", hint="pipe the text in, or give it as an argument")
+    data = sys.stdin.buffer.read(attachments.LARGEST_REQUEST + 1)
+    return attachments.text_of(data, "stdin")
+
+
+def attached(name: str) -> Document:
+    """Return the file `name`, or stdin for -, as data to attach."""
+    if name == "-":
+        return Document("stdin", _stdin())
+    return attachments.read(Path(name), name)
+
+
+def inputs(pairs: Sequence[str]) -> dict[str, str]:
+    """Return the inputs given as K=V; raises UsageError for one without `=`."""
+    for pair in pairs:
+        if "=" not in pair:
+            raise UsageError(f"--input {pair}: expected K=V", hint="for example --input target=staging")
+    return dict(pair.split("=", 1) for pair in pairs)
+
+
+def positive(text: str) -> int:
+    """Return the whole number above 0 that an option was given."""
+    if not text.isdecimal() or not int(text):
+        raise ArgumentTypeError(f"expected a whole number above 0, got '{text}'")
+    return int(text)
+
+
+def seconds(text: str) -> float:
+    """Return the time span above 0 that an option was given, `30` or `30s`."""
+    try:
+        seconds = float(text.removesuffix("s"))
+    except ValueError:
+        seconds = 0
+    if not 0 < seconds < float("inf"):
+        raise ArgumentTypeError(f"expected a number of seconds above 0, got '{text}'")
+    return seconds

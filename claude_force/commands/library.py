@@ -1,0 +1,136 @@
+"""`list`, `show` and `graph`: what can be run, where it comes from, and what it says."""
+
+from __future__ import annotations
+
+from .. import library as shelf
+from .. import models
+from ..records import Result
+from ..reports.graph import FORMATS
+from ..reports.graph import graph as drawn
+from ..reports.table import first_line, table
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+    from typing import Any
+
+    from ..records import Agent, Skill, Workflow
+    from ..workspace import Workspace
+
+
+def _no_options(parser: ArgumentParser) -> None:
+    """Add nothing: the command takes no options of its own."""
+
+
+list_agents_options = list_skills_options = list_workflows_options = list_models_options = _no_options
+
+
+def list_agents(args: Namespace, workspace: Workspace) -> Result:
+    """List the agents, nearest first where several have one name."""
+    agents = workspace.agents()
+    data = [_entry(a, model=a.model, effort=a.effort, skills=list(a.skills)) for a in agents]
+    rows = [(a.name, a.model or "inherit", a.source, first_line(a.description)) for a in agents]
+    return Result(data, table(("AGENT", "MODEL", "SOURCE", "DESCRIPTION"), rows, width=workspace.screen.page))
+
+
+def list_skills(args: Namespace, workspace: Workspace) -> Result:
+    """List the skills."""
+    skills = shelf.list_skills(workspace.shelves)
+    rows = [(s.name, s.source, first_line(s.description)) for s in skills]
+    text = table(("SKILL", "SOURCE", "DESCRIPTION"), rows, width=workspace.screen.page)
+    return Result([_entry(s) for s in skills], text)
+
+
+def list_workflows(args: Namespace, workspace: Workspace) -> Result:
+    """List the workflows."""
+    found = workspace.workflows()
+    rows = [(w.name, str(len(w.steps)), w.source, first_line(w.description)) for w in found]
+    data = [_entry(w, steps=[s.id for s in w.steps]) for w in found]
+    return Result(data, table(("WORKFLOW", "STEPS", "SOURCE", "DESCRIPTION"), rows, width=workspace.screen.page))
+
+
+def list_models(args: Namespace, workspace: Workspace) -> Result:
+    """List the models with their prices per million tokens."""
+    rows = models.price_rows(prices=workspace.settings.prices)
+    text = table(tuple(rows[0]), [[_cell(v) for v in row.values()] for row in rows], width=workspace.screen.page)
+    return Result(rows, text)
+
+
+def show_agent_options(parser: ArgumentParser) -> None:
+    """Add the options of `show agent`."""
+    parser.add_argument("name", metavar="NAME")
+
+
+show_skill_options = show_workflow_options = show_agent_options
+
+
+def show_agent(args: Namespace, workspace: Workspace) -> Result:
+    """Show an agent's settings and prompt."""
+    agent = workspace.agent(args.name)
+    facts = {
+        "model": agent.model or f"inherit ({workspace.settings.default_model})",
+        "effort": agent.effort,
+        "max_tokens": agent.max_tokens,
+        "skills": ", ".join(agent.skills),
+        "source": f"{agent.source}, {agent.path}",
+        "ignored": ", ".join(agent.ignored),
+    }
+    data = _entry(agent, **{k: getattr(agent, k) for k in ("model", "effort", "max_tokens", "prompt")})
+    data |= {"skills": list(agent.skills), "ignored": list(agent.ignored)}
+    return Result(data, _page(agent, facts, agent.prompt))
+
+
+def show_skill(args: Namespace, workspace: Workspace) -> Result:
+    """Show a skill's text."""
+    skill = workspace.skill(args.name)
+    return Result(_entry(skill, body=skill.body), _page(skill, {"source": f"{skill.source}, {skill.path}"}, skill.body))
+
+
+def show_workflow(args: Namespace, workspace: Workspace) -> Result:
+    """Show a workflow's inputs and steps."""
+    found = workspace.workflow(args.name)
+    steps: list[dict[str, Any]] = [
+        {"id": s.id, "agent": s.agent, "dependencies": list(s.dependencies), "task": s.task} for s in found.steps
+    ]
+    inputs = [{"name": i.name, "default": i.default, "description": i.description} for i in found.inputs]
+    rows = [(s.id, s.agent, ", ".join(s.dependencies), first_line(s.task)) for s in found.steps]
+    given = [f"  --input {i.name}={'…' if i.default is None else i.default}  {i.description}" for i in found.inputs]
+    width = workspace.screen.page
+    parts = [f"{found.name}: {found.description}", f"source: {found.source}, {found.path}", "\n".join(given)]
+    parts.append(table(("STEP", "AGENT", "AFTER", "TASK"), rows, width=width))
+    return Result(_entry(found, inputs=inputs, steps=steps), "\n\n".join(p for p in parts if p))
+
+
+def graph_options(parser: ArgumentParser) -> None:
+    """Add the options of `graph`."""
+    parser.add_argument("name", metavar="WORKFLOW")
+    parser.add_argument("--format", choices=tuple(FORMATS), default="text", help="text, or for Mermaid or Graphviz")
+
+
+def graph(args: Namespace, workspace: Workspace) -> Result:
+    """Show which step of a workflow waits for which."""
+    found = workspace.workflow(args.name)
+    text = drawn(found, args.format)
+    edges = [[d, s.id] for s in found.steps for d in s.dependencies]
+    data = {"workflow": found.name, "steps": [s.id for s in found.steps], "edges": edges, "text": text}
+    return Result(data, text)
+
+
+def _entry(item: Agent | Skill | Workflow, **more: Any) -> dict[str, Any]:
+    facts = {"name": item.name, "description": item.description, "source": item.source, "path": _path(item.path)}
+    return facts | more
+
+
+def _path(path: object) -> str | None:
+    return None if path is None else str(path)
+
+
+def _page(item: Agent | Skill, facts: dict[str, Any], text: str) -> str:
+    head = "\n".join(f"{name}: {value}" for name, value in facts.items() if value)
+    return f"{item.name}: {item.description}\n\n{head}\n\n{text.strip()}"
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value))
+    return "" if value is None else str(value)

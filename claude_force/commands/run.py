@@ -1,0 +1,178 @@
+"""`run agent` and `run workflow`."""
+
+from __future__ import annotations
+
+import json
+from contextlib import closing
+
+from .. import dag
+from .. import plan as plans
+from ..errors import Interrupted, PartlyFailed
+from ..records import Result
+from ..reports import timeline
+from ..reports.result import of_agent, of_workflow
+from ..reports.table import duration, money, plural
+from ..runner import run
+from ..workflow import EFFORTS
+from ..workspace import new_run_id
+from . import given, targets
+from .dry_run import dry_run
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from ..errors import ForceError
+    from ..plan import Plan
+    from ..records import Outcome
+    from ..workspace import Workspace
+
+
+def agent_options(parser: ArgumentParser) -> None:
+    """Add the options of `run agent`."""
+    parser.add_argument("name", metavar="NAME", help="the agent, see 'list agents'")
+    given.task_options(parser)
+    parser.add_argument("-f", "--file", action="extend", nargs="+", default=[], help="attach files; - is stdin")
+    parser.add_argument("--model", help="haiku, sonnet, opus, fable or a model id")
+    parser.add_argument("--max-tokens", type=given.positive, metavar="N", help="tokens the answer may have")
+    parser.add_argument("--effort", choices=EFFORTS, help="how hard the model thinks")
+    parser.add_argument("--skill", action="extend", nargs="+", default=[], metavar="S", help="skills to add")
+    parser.add_argument("--schema", metavar="FILE", help="JSON Schema that the answer must fit")
+    parser.add_argument("--no-stream", action="store_true", help="show the answer when it is complete")
+    parser.add_argument("-o", "--output", metavar="FILE", help="write the answer to FILE instead of stdout")
+    given.run_options(parser)
+
+
+def agent(args: Namespace, workspace: Workspace) -> Result:
+    """Run one agent on a task."""
+    target = targets.file(args.output)
+    source = plans.single(
+        args.name,
+        model=args.model,
+        max_tokens=args.max_tokens,
+        effort=args.effort,
+        skills=tuple(args.skill),
+        schema=args.schema and workspace.read_schema(args.schema),
+    )
+    files = [given.attached(name) for name in args.file]
+    plan = workspace.plan(source, given.required_task(args), files=files)
+    if args.dry_run:
+        return dry_run(plan, workspace.settings)
+    streams = workspace.screen.streams and not (args.no_stream or target or args.schema)
+    on_text = workspace.screen.write if streams else None
+    run_id = new_run_id()
+    with closing(run(plan, workspace.line(plan, timeout=args.timeout, on_text=on_text))) as outcomes:
+        outcome = next(outcomes)
+    data = of_agent(outcome, run_id)
+    shown = streams and not workspace.screen.json
+    if target and outcome.error is None:
+        workspace.screen.note(_summary(outcome, run_id))
+        return targets.written(target, outcome.output, data)
+    workspace.screen.note(_summary(outcome, run_id))
+    error = outcome.error
+    return Result(data, outcome.output, error, error.exit_code if error else 0, streamed=shown)
+
+
+def workflow_options(parser: ArgumentParser) -> None:
+    """Add the options of `run workflow`."""
+    parser.add_argument("name", metavar="NAME", help="the workflow, see 'list workflows', or a .toml or .json file")
+    given.task_options(parser)
+    pace = parser.add_mutually_exclusive_group()
+    pace.add_argument("--parallel", action="store_true", help="steps side by side where they can be (the default)")
+    pace.add_argument("--sequential", action="store_true", help="one step after the other")
+    pace.add_argument("--jobs", type=given.positive, metavar="N", help="steps side by side at most")
+    parser.add_argument("--input", action="extend", nargs="+", default=[], metavar="K=V", help="values for the inputs")
+    parser.add_argument("--on-error", choices=("stop", "continue"), default="stop", help="what a failed step means")
+    parser.add_argument("-o", "--output", metavar="DIR", help="write each step's answer and result.json to DIR")
+    given.run_options(parser)
+
+
+def workflow(args: Namespace, workspace: Workspace) -> Result:
+    """Run a workflow, its steps in parallel where they can be."""
+    source = workspace.workflow(args.name)
+    plan = workspace.plan(source, given.task(args) or "", given=given.inputs(args.input))
+    if args.dry_run:
+        return dry_run(plan, workspace.settings)
+    directory = targets.directory(args.output)
+    run_id = new_run_id()
+    jobs = 1 if args.sequential else args.jobs
+    outcomes, error = follow(plan, workspace, run_id, directory, args, jobs)
+    return report(plan, outcomes, error, workspace, run_id, directory)
+
+
+def follow(
+    plan: Plan, workspace: Workspace, run_id: str, directory: Path | None, args: Namespace, jobs: int | None
+) -> tuple[list[Outcome], ForceError | None]:
+    """Run `plan` before the user's eyes; return the steps' outcomes in the order of their ends, and what went wrong."""
+    screen = workspace.screen
+    screen.note(f"run {run_id}: {plan.workflow.name}, {plural(len(plan.workflow.steps), 'step')}")
+    ended: list[Outcome] = []
+    with screen.board(plan) as board:
+        stop = args.on_error == "stop"
+        line = workspace.line(plan, jobs=jobs, timeout=args.timeout, stop_on_error=stop, on_start=board.started)
+        try:
+            with closing(run(plan, line)) as outcomes:
+                for outcome in outcomes:
+                    board.ended(outcome)
+                    if outcome.member is None:
+                        ended.append(outcome)
+                        targets.keep(directory, f"{outcome.step}.md", outcome.output)
+        except Interrupted as error:
+            return ended, error
+    return ended, _verdict(ended, stop)
+
+
+def report(
+    plan: Plan,
+    outcomes: Sequence[Outcome],
+    error: ForceError | None,
+    workspace: Workspace,
+    run_id: str,
+    directory: Path | None,
+) -> Result:
+    """Return the result of a run, after telling how it went."""
+    seconds = max((o.finished for o in outcomes), default=0.0)
+    data = of_workflow(plan.workflow, outcomes, run_id, seconds, error)
+    targets.keep(directory, "result.json", json.dumps(data, indent=2) + "\n")
+    _tell(plan, outcomes, seconds, workspace, run_id)
+    text = f"{directory}\n" if directory else answer(plan, {o.step: o for o in outcomes})
+    return Result(data, text, error, error.exit_code if error else 0)
+
+
+def answer(plan: Plan, outcomes: Mapping[str, Outcome]) -> str:
+    """Return the outputs of the steps on which no other depends, under headings if there are several."""
+    final = [outcomes[i] for i in dag.final_steps(plan.workflow) if i in outcomes and outcomes[i].output]
+    if len(final) == 1:
+        return final[0].output
+    return "\n\n".join(f"## {o.step}\n\n{o.output.rstrip()}" for o in final)
+
+
+def _tell(plan: Plan, outcomes: Sequence[Outcome], seconds: float, workspace: Workspace, run_id: str) -> None:
+    screen = workspace.screen
+    screen.close_board()
+    by_step = {o.step: o for o in outcomes}
+    if (screen.live or screen.verbose) and len(outcomes) > 1:
+        screen.note(timeline.timeline(outcomes, width=min(screen.width, 100), blocks=screen.draws_blocks))
+    if saved := timeline.parallel_line(outcomes, seconds):
+        screen.note(saved)
+    counts = timeline.census(plan.workflow, by_step)
+    spared = sum(o.saved or 0 for o in outcomes)
+    screen.note(timeline.census_line(counts, timeline.cost(by_step), spared, seconds, run_id))
+
+
+def _verdict(outcomes: Sequence[Outcome], stop: bool) -> ForceError | None:
+    wrong = [o for o in outcomes if o.error]
+    if not wrong or not (first := wrong[0].error):
+        return None
+    if stop or not any(o.status in {"ok", "cached"} for o in outcomes):
+        return type(first)(f"step '{wrong[0].step}': {first.message}", hint=first.hint, retryable=first.retryable)
+    names = ", ".join(f"'{o.step}'" for o in wrong)
+    return PartlyFailed(f"{plural(len(wrong), 'step')} failed: {names}", hint="the other results are there")
+
+
+def _summary(outcome: Outcome, run_id: str) -> str:
+    tokens = f"{outcome.usage.prompt_tokens:,} + {outcome.usage.output_tokens:,} tokens"
+    took = duration(outcome.finished - outcome.started)
+    return f"{outcome.agent}: {outcome.model}, {took}, {tokens}, {money(outcome.cost)}; run {run_id}"

@@ -1,0 +1,52 @@
+"""Where a run's answers go besides stdout: checked before anything is paid for, written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from ..errors import UsageError
+from ..files import write_atomic
+from ..records import Result
+
+
+def file(name: str | None) -> Path | None:
+    """Return the path of the file to write, or None; raises UsageError if it cannot be made."""
+    if name is None:
+        return None
+    path = Path(name)
+    if path.is_dir():
+        raise UsageError(f"-o {name}: is a directory", hint="name a file")
+    if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
+        raise UsageError(f"-o {name}: cannot write to {path.parent}", hint="make the directory first")
+    return path
+
+
+def directory(name: str | None) -> Path | None:
+    """Return the directory to write to, made if need be, or None; raises UsageError if it cannot be."""
+    if name is None:
+        return None
+    path = Path(name)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"-o {name}: {(error.strerror or str(error)).lower()}") from None
+    if not os.access(path, os.W_OK):
+        raise UsageError(f"-o {name}: cannot write there")
+    return path
+
+
+def keep(directory: Path | None, name: str, text: str) -> None:
+    """Write `text` to the file `name` in `directory`, if there are both."""
+    if directory and text:
+        write_atomic(directory / name, text.encode("utf-8", "surrogatepass"), mode=0o644)
+
+
+def written(target: Path, text: str, data: object) -> Result:
+    """Write the answer to `target` and return the result; an answer that cannot be written is printed instead."""
+    try:
+        write_atomic(target, f"{text.rstrip()}\n".encode("utf-8", "surrogatepass"), mode=0o644)
+    except OSError as error:  # the answer is paid for: it goes to stdout rather than nowhere
+        why = UsageError(f"cannot write {target}: {(error.strerror or str(error)).lower()}", hint="the answer is above")
+        return Result(data, text, why, 1)
+    return Result(data, "", streamed=True)

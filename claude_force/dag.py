@@ -1,0 +1,67 @@
+"""The graph of a workflow: what waits for what, in which order, and how long a path lies ahead of a step."""
+
+from __future__ import annotations
+
+from .errors import ValidationError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .records import Workflow
+
+
+def ancestors(workflow: Workflow) -> dict[str, set[str]]:
+    """Return, for each step, all that must end before it starts. The graph must have no cycle."""
+    by_id = {step.id: step for step in workflow.steps}
+    found: dict[str, set[str]] = {}
+    for step_id in order(workflow):
+        direct = by_id[step_id].dependencies
+        found[step_id] = set(direct).union(*(found[d] for d in direct))
+    return found
+
+
+def dependents(workflow: Workflow) -> dict[str, list[str]]:
+    """Return, for each step, the steps that wait for it directly, in the order of the file."""
+    waiting: dict[str, list[str]] = {step.id: [] for step in workflow.steps}
+    for step in workflow.steps:
+        for dependency in step.dependencies:
+            waiting[dependency].append(step.id)
+    return waiting
+
+
+def order(workflow: Workflow) -> list[str]:
+    """Return the ids so that each comes after its dependencies; raises ValidationError naming a cycle's ids."""
+    waiting = dependents(workflow)
+    missing = {step.id: len(step.dependencies) for step in workflow.steps}
+    ready = [i for i, count in missing.items() if not count]
+    for step_id in ready:  # grows while it is read
+        for dependent in waiting[step_id]:
+            missing[dependent] -= 1
+            if not missing[dependent]:
+                ready.append(dependent)
+    if len(ready) < len(missing):
+        raise ValidationError(f"the dependencies form a cycle: {' -> '.join(_cycle(workflow, set(ready)))}")
+    return ready
+
+
+def remaining(workflow: Workflow) -> dict[str, int]:
+    """Return, for each step, the number of steps on the longest path from it to an end, itself included."""
+    waiting = dependents(workflow)
+    ahead: dict[str, int] = {}
+    for step_id in reversed(order(workflow)):
+        ahead[step_id] = 1 + max((ahead[d] for d in waiting[step_id]), default=0)
+    return ahead
+
+
+def final_steps(workflow: Workflow) -> list[str]:
+    """Return the steps on which nothing depends: their outputs are the workflow's answer."""
+    return [step_id for step_id, waiting in dependents(workflow).items() if not waiting]
+
+
+def _cycle(workflow: Workflow, acyclic: set[str]) -> list[str]:
+    left = {s.id: [d for d in s.dependencies if d not in acyclic] for s in workflow.steps if s.id not in acyclic}
+    seen: list[str] = []
+    at = next(i for i in left if left[i])
+    while at not in seen:
+        seen.append(at)
+        at = left[at][0]
+    return [*seen[seen.index(at) :], at][::-1]

@@ -1,0 +1,280 @@
+"""Agents, skills and workflow files: found by name on shelves, the nearest first, and read.
+
+A shelf is a set of directories that may not exist. A file that cannot be used never stops a search for another one:
+it goes to `warn`, a function that takes one line of text and by default issues a Python warning. A file of a shelf
+with a boundary is not read if it leads out of it. What a workflow's steps mean is not known here, nor what a setting
+changes about an agent.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from .errors import NotFound, ValidationError
+from .markdown import UNCLOSED, Document, as_int, as_list, decode, parse
+from .records import Agent, Skill
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from typing import Any, Literal
+
+    Kind = Literal["agent", "skill"]
+    Severity = Literal["error", "warning", "note"]
+    Warn = Callable[[str], None]
+    Entry = tuple[Path, "Shelf", Document | "Problem"]
+
+SIZE_LIMIT = 1 << 20
+"""In bytes: thirty times the largest agent in public use, and small enough to read without a thought."""
+EFFORTS = ("low", "medium", "high", "xhigh", "max")
+MEANINGFUL = ("name", "description", "model", "effort", "skills", "max_tokens", "max-tokens")
+"""The fields of an agent's file that have an effect here."""
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """Directories of one source; no file is read whose resolved path lies outside `boundary`, if that is given."""
+
+    source: str
+    agents: Path
+    skills: Path
+    workflows: Path
+    boundary: Path | None = None
+
+
+@dataclass(frozen=True)
+class WorkflowFile:
+    """A workflow as its file has it, not yet understood."""
+
+    name: str
+    data: dict[str, Any]
+    source: str
+    path: Path
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something about a file that its author should know: where, how bad, what, and what to do."""
+
+    path: Path
+    line: int
+    severity: Severity
+    message: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line}: {self.message}; {self.remedy}"
+
+
+def _warn(text: str) -> None:
+    from warnings import warn
+
+    warn(text, stacklevel=3)
+
+
+def shelf(source: str, root: Path, *, boundary: Path | None = None) -> Shelf:
+    """Return the shelf of the directories `agents`, `skills` and `workflows` in `root`."""
+    return Shelf(source, root / "agents", root / "skills", root / "workflows", boundary)
+
+
+def bundled_shelf() -> Shelf:
+    """Return the shelf that ships with the package; in a checkout its agents and skills lie beside the package."""
+    package = Path(__file__).resolve().parent
+    installed = package / "bundled"
+    root = installed if installed.is_dir() else package.parent
+    return Shelf("bundled", root / "agents", root / "skills", package / "workflows")
+
+
+def find_agent(shelves: Sequence[Shelf], name: str, *, warn: Warn = _warn) -> Agent:
+    """Return the agent called `name`, or what the name means without regard to case, spaces and underscores.
+
+    Raises NotFound, and ValidationError if its file cannot be used.
+    """
+    path, place, document = _find("agent", shelves, name, warn)
+    return _agent(path, place.source, _sound(document))
+
+
+def find_skill(shelves: Sequence[Shelf], name: str, *, warn: Warn = _warn) -> Skill:
+    """Return the skill called `name`, as `find_agent` does."""
+    path, place, document = _find("skill", shelves, name, warn)
+    return _skill(path, place.source, _sound(document))
+
+
+def find_workflow(shelves: Sequence[Shelf], name: str, *, warn: Warn = _warn) -> WorkflowFile:
+    """Return the workflow file called `name`, as `find_agent` does; its name is that of the file."""
+    files = _workflow_files(shelves, warn)
+    path, place = files[_match("workflow", name, files)]
+    return read_workflow(path, place.source, boundary=place.boundary)
+
+
+def list_agents(shelves: Sequence[Shelf], *, warn: Warn = _warn) -> tuple[Agent, ...]:
+    """Return all agents by name, the nearest of each name; files that cannot be used go to `warn`."""
+    return tuple(_usable("agent", _agent, shelves, warn))
+
+
+def list_skills(shelves: Sequence[Shelf], *, warn: Warn = _warn) -> tuple[Skill, ...]:
+    """Return all skills by name, as `list_agents` does."""
+    return tuple(_usable("skill", _skill, shelves, warn))
+
+
+def list_workflows(shelves: Sequence[Shelf], *, warn: Warn = _warn) -> tuple[WorkflowFile, ...]:
+    """Return all workflow files by name, as `list_agents` does."""
+    found = []
+    for _, (path, place) in sorted(_workflow_files(shelves, warn).items()):
+        try:
+            found.append(read_workflow(path, place.source, boundary=place.boundary))
+        except ValidationError as error:
+            warn(f"{error.message}; {error.hint}")
+    return tuple(found)
+
+
+def read_agent(path: Path, source: str, *, name: str | None = None, boundary: Path | None = None) -> Agent:
+    """Return the agent in the file at `path`, called `name` whatever the file says; raises ValidationError."""
+    return _agent(path, source, _sound(_document(path, boundary)), name)
+
+
+def read_workflow(path: Path, source: str, *, boundary: Path | None = None) -> WorkflowFile:
+    """Return the content of the TOML or JSON file at `path`; raises ValidationError with the parser's words."""
+    data = _text(path, boundary)
+    if not isinstance(data, Problem):
+        data = _data(path, data)
+    if isinstance(data, Problem):
+        raise _invalid(data)
+    return WorkflowFile(path.stem, data, source, path)
+
+
+def scan(kind: Kind, place: Shelf, warn: Warn = _warn) -> Iterator[tuple[str, Path, Document | Problem]]:
+    """Read each agent's or skill's file of one shelf once: its name, path, and text or what is wrong with it."""
+    for path in sorted(_PATHS[kind](place, warn)):
+        document = _document(path, place.boundary)
+        if name := _name(kind, path, document):
+            yield name, path, document
+
+
+def faults(kind: Kind, path: Path, document: Document) -> Iterator[Problem]:
+    """Yield the errors for which a file that could be read is refused."""
+    if not document.body.strip():
+        unclosed = [line for line, message in document.problems if message == UNCLOSED]
+        if unclosed:
+            yield _error(path, unclosed[0], UNCLOSED, "add that line below the last field")
+        else:
+            yield _error(path, document.body_line, f"the {kind} has no instructions", "write them below the fields")
+    if kind == "agent":
+        yield from _bad_settings(path, document)
+
+
+def _bad_settings(path: Path, document: Document) -> Iterator[Problem]:
+    effort, limit = _setting(document, "effort"), _setting(document, "max_tokens", "max-tokens")
+    if effort and effort.lower() not in EFFORTS:
+        yield _error(path, document.lines["effort"], f"no effort is called '{effort}'", f"use {', '.join(EFFORTS)}")
+    try:
+        positive = not limit or as_int(limit) > 0
+    except ValueError:
+        positive = False
+    if not positive:
+        line = document.lines.get("max_tokens") or document.lines["max-tokens"]
+        yield _error(path, line, f"max_tokens is '{limit}'", "give a whole number above 0, or remove the field")
+
+
+def _setting(document: Document, *names: str) -> str:
+    """Return in one line the first of the fields `names` that has a value, or nothing."""
+    values = (document.fields.get(name, "") for name in names)
+    texts = (value if isinstance(value, str) else ", ".join(value) for value in values)
+    return next((" ".join(text.split()) for text in texts if text.strip()), "")
+
+
+def _agent(path: Path, source: str, document: Document, name: str | None = None) -> Agent:
+    for problem in faults("agent", path, document):
+        raise _invalid(problem)
+    model, limit = _setting(document, "model"), _setting(document, "max_tokens", "max-tokens")
+    return Agent(
+        name=name or _name("agent", path, document) or path.stem,
+        description=_description(document),
+        prompt=document.body.strip(),
+        model=None if model in {"", "inherit"} else model,
+        effort=_setting(document, "effort").lower() or None,
+        max_tokens=as_int(limit) if limit else None,
+        skills=tuple(as_list(document.fields.get("skills", ""))),
+        source=source,
+        path=path,
+        ignored=tuple(field for field in document.fields if field not in MEANINGFUL),
+    )
+
+
+def _skill(path: Path, source: str, document: Document) -> Skill:
+    for problem in faults("skill", path, document):
+        raise _invalid(problem)
+    return Skill(_name("skill", path, document), _description(document), document.body.strip(), source, path)
+
+
+def _name(kind: Kind, path: Path, document: Document | Problem) -> str:
+    """Return what a file's agent or skill is called; nothing for a README, which is none unless it has a name."""
+    named = "" if isinstance(document, Problem) else _setting(document, "name")
+    if kind == "skill":
+        return named or path.parent.name
+    return named or ("" if path.stem.lower() == "readme" else path.stem)
+
+
+def _description(document: Document) -> str:
+    """Return the field, or else the body's first paragraph, or else its first heading."""
+    text = document.fields.get("description", "")
+    return (text if isinstance(text, str) else ", ".join(text)).strip() or _summary(document.body)
+
+
+def _summary(body: str) -> str:
+    heading = ""
+    paragraph: list[str] = []
+    for line in map(str.strip, body.split("\n")):
+        if paragraph and (not line or line.startswith("#")):
+            break
+        if line.startswith("#"):
+            heading = heading or line.strip("# \t")
+        elif line.strip("-*_= \t") and not line.startswith(("```", "~~~", "<!--")):
+            paragraph.append(line)
+    return " ".join(paragraph) or heading
+
+
+def _find(kind: Kind, shelves: Sequence[Shelf], name: str, warn: Warn) -> Entry:
+    known: dict[str, Entry] = {}
+    for place in shelves:
+        if direct := _direct(kind, place, name):
+            return direct
+        for other, entry in _catalogue(kind, place, warn).items():
+            known.setdefault(other, entry)
+        if name in known:
+            break
+    return known[_match(kind, name, known)]
+
+
+def _direct(kind: Kind, place: Shelf, name: str) -> Entry | None:
+    """Return what lies where its name says, so that the rest of the shelf need not be read."""
+    path = _place(kind, place, name)
+    if name != path.stem and name != path.parent.name or not os.path.isfile(path):
+        return None
+    document = _document(path, place.boundary)
+    return (path, place, document) if _name(kind, path, document) == name else None
+
+
+def _place(kind: Kind, place: Shelf, name: str) -> Path:
+    return place.agents / f"{name}.md" if kind == "agent" else place.skills / name / "SKILL.md"
+
+
+def _match(kind: str, name: str, known: Iterable[str]) -> str:
+    """Return which of the `known` names, nearest first, is meant by `name`; raises NotFound."""
+    known = list(known)
+    if name in known:
+        return name
+    folded = _fold(name)
+    if (found := next((other for other in known if _fold(other) == folded), None)) is not None:
+        return found
+    raise NotFound(kind, name, known)
+
+
+def _fold(name: str) -> str:
+    return "-".join(name.replace("_", " ").split()).casefold()
+
+
+def _usable[T](...)

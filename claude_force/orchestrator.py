@@ -1,0 +1,187 @@
+"""The public Python API: a thin face over the same engine that the command line uses."""
+
+from __future__ import annotations
+
+import json
+import sys
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+
+from . import attachments, schema
+from . import plan as plans
+from .errors import ForceError
+from .models import usd
+from .output import Screen
+from .records import Step, Usage, Workflow, canonical
+from .reports.result import of_workflow
+from .runner import run
+from .templates import escape
+from .workspace import Workspace, new_run_id
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Any, Self
+
+    from .records import Outcome
+
+
+@dataclass(frozen=True)
+class AgentResult:
+    """What one execution brought: the text, and what it took. `cost` is in USD, None if the price is unknown."""
+
+    agent: str
+    text: str
+    model: str | None
+    stop_reason: str | None
+    usage: Usage
+    cost: float | None
+    saved_cost: float | None
+    cached: bool
+    execution_time_ms: int
+    run_id: str
+
+
+class AgentOrchestrator:
+    """Runs agents and workflows of the project around the working directory; usable from many threads.
+
+    Errors are those of `claude_force.errors`. Close it, or use it in a `with`, to end its connections.
+    """
+
+    def __init__(
+        self, config_path: str | Path | None = None, *, api_key: str | None = None, directory: str | Path | None = None
+    ) -> None:
+        start = Path(directory).absolute() if directory else None
+        screen = Screen(stdout=sys.stderr)
+        screen.quiet = True
+        self._workspace = Workspace(screen=screen, config=config_path, api_key=api_key, start=start)
+        self._opening = Lock()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the connections and threads."""
+        self._workspace.close()
+
+    def execute_agent(self, name: str, task: str, **options: Any) -> str:
+        """Return the text with which the agent `name` answers `task`; `options` are those of `run_agent`."""
+        return self.run_agent(name, task, **options).text
+
+    def run_agent(
+        self, name: str, task: str, *, timeout: float | None = None, files: Sequence[str | Path] = (), **step: Any
+    ) -> AgentResult:
+        """Return the whole result of one execution.
+
+        `timeout` is in seconds; `step` may set model, max_tokens, effort, skills and schema (a JSON Schema as a
+        dict). Raises ForceError: also for an answer that was cut, refused or empty.
+        """
+        outcome, run_id = self._execute(name, task, timeout, files, step)
+        if outcome.error:
+            raise outcome.error
+        return _result(outcome, run_id)
+
+    def execute_multiple(self, tasks: Sequence[tuple[str, str]], **options: Any) -> list[str | ForceError]:
+        """Return the answers to pairs of agent and task, side by side, in the order of `tasks`.
+
+        A failure stands in its place in the list as the ForceError that it is, and costs none of the others.
+        """
+        results: dict[str, str | ForceError] = {}
+        steps = []
+        with self._opening:
+            for number, (name, task) in enumerate(tasks):
+                try:
+                    self._workspace.agent(name)
+                except ForceError as error:
+                    results[str(number)] = error
+                else:
+                    steps.append(Step(str(number), name, escape(task), **_step_settings(options)))
+            plan = self._workspace.plan(Workflow("multiple", tuple(steps)), "")
+            line = self._workspace.line(plan, stop_on_error=False)
+        with closing(run(plan, line)) as outcomes:
+            results |= {o.step: o.error or o.output for o in outcomes}
+        return [results[str(number)] for number in range(len(tasks))]
+
+    def execute_workflow(
+        self,
+        name: str,
+        task: str = "",
+        *,
+        inputs: Mapping[str, str] | None = None,
+        jobs: int | None = None,
+        on_error: str = "stop",
+        timeout: float | None = None,
+    ) -> dict[str, Any]:
+        """Run the workflow `name` and return the result of `run workflow --json`, also under `workflow_name`.
+
+        A step that failed is told in its result and in `success` and `error`; what cannot begin raises ForceError.
+        """
+        with self._opening:
+            plan = self._workspace.plan(self._workspace.workflow(name), task, given=inputs)
+            line = self._workspace.line(plan, jobs=jobs, timeout=timeout, stop_on_error=on_error == "stop")
+        with closing(run(plan, line)) as going:
+            outcomes = [outcome for outcome in going if outcome.member is None]
+        error = next((o.error for o in outcomes if o.error), None)
+        seconds = max((o.finished for o in outcomes), default=0.0)
+        result = of_workflow(plan.workflow, outcomes, new_run_id(), seconds, error)
+        return result | {"workflow_name": plan.workflow.name}
+
+    async def execute_agent_async(self, name: str, task: str, **options: Any) -> str:
+        """Do what `execute_agent` does without holding up the event loop."""
+        return await _in_thread(self.execute_agent, name, task, **options)
+
+    async def execute_multiple_async(self, tasks: Sequence[tuple[str, str]], **options: Any) -> list[str | ForceError]:
+        """Do what `execute_multiple` does without holding up the event loop."""
+        return await _in_thread(self.execute_multiple, tasks, **options)
+
+    async def execute_workflow_async(self, name: str, task: str = "", **options: Any) -> dict[str, Any]:
+        """Do what `execute_workflow` does without holding up the event loop."""
+        return await _in_thread(self.execute_workflow, name, task, **options)
+
+    def _execute(
+        self, name: str, task: str, timeout: float | None, files: Sequence[str | Path], step: dict[str, Any]
+    ) -> tuple[Outcome, str]:
+        with self._opening:
+            documents = [attachments.read(Path(file), str(file)) for file in files]
+            plan = self._workspace.plan(plans.single(name, **_step_settings(step)), task, files=documents)
+            line = self._workspace.line(plan, timeout=timeout)
+        with closing(run(plan, line)) as outcomes:
+            return next(outcomes), new_run_id()
+
+
+async def _in_thread(call: Callable[..., Any], *args: Any, **options: Any) -> Any:
+    from asyncio import to_thread
+
+    return await to_thread(call, *args, **options)
+
+
+def _step_settings(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a Step takes of the options of `run_agent`; raises TypeError for one that does not exist."""
+    settings = dict(options)
+    if unknown := settings.keys() - {"model", "max_tokens", "effort", "skills", "schema"}:
+        raise TypeError(f"unknown option: {', '.join(sorted(unknown))}")
+    if isinstance(settings.get("schema"), dict):
+        settings["schema"] = canonical(schema.load(json.dumps(settings["schema"]), "schema"))
+    if "skills" in settings:
+        settings["skills"] = tuple(settings["skills"])
+    return settings
+
+
+def _result(outcome: Outcome, run_id: str) -> AgentResult:
+    return AgentResult(
+        agent=outcome.agent,
+        text=outcome.output,
+        model=outcome.model,
+        stop_reason=outcome.stop_reason,
+        usage=outcome.usage,
+        cost=usd(outcome.cost),
+        saved_cost=usd(outcome.saved),
+        cached=outcome.status == "cached",
+        execution_time_ms=round((outcome.finished - outcome.started) * 1000),
+        run_id=run_id,
+    )

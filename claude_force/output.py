@@ -1,0 +1,200 @@
+"""The only module that prints. stdout carries the result, stderr everything else."""
+
+from __future__ import annotations
+
+import json as jsons
+import os
+import sys
+
+from .errors import ForceError, Interrupted
+from .reports.table import clean, cut
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Self, TextIO
+
+    from .board import Board
+    from .plan import Plan
+    from .records import Result
+
+
+class Screen:
+    """Where a command's result, progress and errors go, and how much of them is wanted."""
+
+    def __init__(self, *, json: bool = False, stdout: TextIO | None = None, stderr: TextIO | None = None) -> None:
+        self.stdout = stdout or sys.stdout
+        self.stderr = stderr or sys.stderr
+        self.json = json
+        self.quiet = False
+        self.verbose = 0
+        self.color = False
+        self._at_line_start = True
+        self._board: Board | None = None
+        for stream in (self.stdout, self.stderr):
+            if hasattr(stream, "reconfigure"):
+                stream.reconfigure(errors="backslashreplace")
+
+    def configure(self, *, json: bool, quiet: bool, verbose: int, color: str) -> None:
+        """Take over what the command line says."""
+        self.json, self.quiet, self.verbose = json, quiet, verbose
+        self.color = _wants_color(color, self.stderr)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close_board()
+
+    def close_board(self) -> None:
+        """Draw the steps' last state and let it stand."""
+        if self._board:
+            self._board.close()
+            self._board = None
+
+    @property
+    def live(self) -> bool:
+        """Whether stderr can be drawn upon."""
+        return self.stderr.isatty() and not self.quiet and os.environ.get("TERM") != "dumb"
+
+    @property
+    def streams(self) -> bool:
+        """Whether an answer is shown while it comes: to a person, not to a program."""
+        return self.stdout.isatty() and not self.json
+
+    @property
+    def draws_blocks(self) -> bool:
+        """Whether stderr can show block characters."""
+        return (self.stderr.encoding or "").lower().replace("-", "") == "utf8"
+
+    @property
+    def width(self) -> int:
+        """Columns of the terminal, 100 where there is none."""
+        try:
+            return os.get_terminal_size(self.stderr.fileno()).columns
+        except (OSError, ValueError):
+            return 100
+
+    @property
+    def page(self) -> int:
+        """Columns that a table on stdout may take: those of the terminal, or as many as it likes."""
+        try:
+            return os.get_terminal_size(self.stdout.fileno()).columns
+        except (OSError, ValueError):
+            return 10_000
+
+    @property
+    def height(self) -> int:
+        """Lines of the terminal, 24 where there is none."""
+        try:
+            return os.get_terminal_size(self.stderr.fileno()).lines
+        except (OSError, ValueError):
+            return 24
+
+    def warn(self, text: str) -> None:
+        """Say that something is not as it should be, though the command goes on."""
+        self._say(_one_line(text), f"claude-force: {self._paint('warning', '33')}: ")
+
+    def note(self, text: str) -> None:
+        """Tell of progress, unless asked to be quiet."""
+        if not self.quiet:
+            self._say(text)
+
+    def detail(self, text: str) -> None:
+        """Tell what only `-v` asks for."""
+        if self.verbose:
+            self._say(text)
+
+    def write(self, text: str) -> None:
+        """Show a piece of an answer as it comes."""
+        if text:
+            self.stdout.write(clean(text))
+            self.stdout.flush()
+            self._at_line_start = text.endswith("\n")
+
+    def board(self, plan: Plan) -> Board:
+        """Return the display that follows the steps of `plan`; it is closed with the screen at the latest."""
+        from .board import Board
+
+        self._board = Board(plan, self)
+        return self._board
+
+    def show(self, result: Result) -> int:
+        """Print a command's result and return its exit status."""
+        self.close_board()
+        if self.json:
+            self._print(jsons.dumps(result.data, indent=2 if self.stdout.isatty() else None, default=str))
+        elif not result.streamed:
+            self._print(result.text)
+        elif not self._at_line_start:
+            self._print("")
+        self.stdout.flush()
+        if result.error and (not self.json or result.exit_code == 130):
+            self._complain(result.error)
+        return result.exit_code
+
+    def fail(self, error: ForceError) -> int:
+        """Print an error that left no result and return its exit status."""
+        if self.json:
+            self._print(jsons.dumps({"schema_version": 1, "success": False, "error": error.facts()}))
+        self._complain(error)
+        return error.exit_code
+
+    def interrupted(self) -> int:
+        """Print that Ctrl-C ended the command and return its exit status."""
+        return self.fail(Interrupted("interrupted"))
+
+    def broken_pipe(self) -> int:
+        """End quietly: who read our output has seen enough. Returns the status of a death by SIGPIPE."""
+        nothing = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nothing, self.stdout.fileno())  # the interpreter flushes stdout once more at its end
+        return 141
+
+    def defect(self, error: Exception) -> int:
+        """Print an error that nobody foresaw and return its exit status."""
+        wrapped = ForceError(
+            f"{type(error).__name__}: {error}", hint="this is a defect of claude-force; -v -v shows where"
+        )
+        wrapped.__context__ = error
+        return self.fail(wrapped)
+
+    def _complain(self, error: ForceError) -> None:
+        hint = f"; {error.hint}" if error.hint else ""
+        self._say(_one_line(error.message + hint), f"claude-force: {self._paint('error', '31')}: ")
+        if self.verbose > 1 or os.environ.get("CLAUDE_FORCE_DEBUG", "0") not in {"", "0"}:
+            import traceback
+
+            self._say("".join(traceback.format_exception(error.__context__ or error)).rstrip())
+
+    def _say(self, text: str, prefix: str = "") -> None:
+        if self._board:
+            self._board.clear()
+        if not self._at_line_start and self.stdout.isatty():
+            self._print("")
+        try:
+            self.stderr.write(f"{prefix}{clean(text)}\n")
+            self.stderr.flush()
+        except (OSError, ValueError):
+            return  # nobody listens to stderr; the result matters more
+
+    def _print(self, text: str) -> None:
+        if self.stdout.isatty() and not self.json:
+            text = clean(text)
+        self.stdout.write(text if text.endswith("\n") else f"{text}\n")
+        self._at_line_start = True
+
+    def _paint(self, text: str, code: str) -> str:
+        return f"\033[{code}m{text}\033[0m" if self.color else text
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split()) if "\n" in text else cut(text, 2000)
+
+
+def _wants_color(choice: str, stream: TextIO) -> bool:
+    if choice != "auto":
+        return choice == "always"
+    if os.environ.get("NO_COLOR"):
+        return False
+    if os.environ.get("FORCE_COLOR"):
+        return True
+    return stream.isatty() and os.environ.get("TERM") != "dumb"

@@ -1,0 +1,297 @@
+"""A workflow with everything found that it names: what `--dry-run` shows and the runner carries out.
+
+All that can be wrong is found here, before anything is sent: agents, skills, models, inputs, files.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+
+from . import attachments, dag, globs, prompt
+from .errors import NotFound, UsageError, ValidationError
+from .models import find
+from .prompt import fence
+from .records import Document, Outcome, Step, Workflow, canonical
+from .templates import names, render, sole_name
+from .workflow import implied_inputs
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
+    from typing import Any
+
+    from .config import Settings
+    from .models import Model
+    from .records import Agent, Request, Skill
+
+DEFAULT_MAX_TOKENS = 16_000
+"""Tokens of output a call may use where nothing says otherwise: thinking counts too, so 4,096 cuts real answers."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A step with all that it names."""
+
+    step: Step
+    agent: Agent
+    skills: tuple[Skill, ...]
+    model: Model
+    max_tokens: int
+    effort: str | None
+    files: tuple[Document, ...] | None = ()
+    """What it attaches, read once; None if that depends on the item of `foreach`."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A workflow, its task and its inputs, ready to run below the directory `root`."""
+
+    workflow: Workflow
+    task: str
+    inputs: Mapping[str, str]
+    root: Path
+    jobs: Mapping[str, Job]
+    files: tuple[Document, ...] = ()
+    """Attached to every step."""
+    sample: int = 0
+
+
+@dataclass(frozen=True)
+class Item:
+    """One value of `foreach`; `quoted` if it came from a step and not from the author of the workflow."""
+
+    value: Any
+    quoted: bool = False
+
+    @property
+    def label(self) -> str:
+        """The value as a short text for headings and progress."""
+        return self.value if isinstance(self.value, str) else canonical(self.value)
+
+
+def make(
+    source: Workflow,
+    task: str,
+    given: Mapping[str, str],
+    *,
+    root: Path,
+    settings: Settings,
+    find_agent: Callable[[str], Agent],
+    find_skill: Callable[[str], Skill],
+    warn: Callable[[str], None],
+    files: Sequence[Document] = (),
+    sample: int = 0,
+) -> Plan:
+    """Return the plan for `source`; raises UsageError naming what is missing, unknown or wrong."""
+    warned: set[str] = set()
+
+    def warn_once(text: str) -> None:
+        if text not in warned:
+            warned.add(text)
+            warn(text)
+
+    jobs = {step.id: _job(step, settings, find_agent, find_skill, warn_once) for step in source.steps}
+    plan = Plan(source, task, _inputs(source, given), root, jobs, tuple(files), sample)
+    return replace(plan, jobs=_with_files(plan))
+
+
+def single(agent: str, **settings: Any) -> Workflow:
+    """Return the workflow of one step that runs one agent; `settings` are those of a Step."""
+    return Workflow(agent, (Step(agent, agent, **settings),), source="agent")
+
+
+def preview(plan: Plan) -> Iterator[tuple[Job, Item | None, Request]]:
+    """Yield every request of `plan`, with a note in the place of what only the answers will bring."""
+    unknown: dict[str, Outcome] = {}
+    for step_id in dag.order(plan.workflow):
+        job = plan.jobs[step_id]
+        for item in _previewed_items(plan, job.step, unknown):
+            yield job, item, request(plan, job, unknown, item)
+        unknown[step_id] = Outcome(step_id, job.agent.name, "ok", output=f"(the output of step '{step_id}')")
+
+
+def _previewed_items(plan: Plan, step: Step, unknown: Mapping[str, Outcome]) -> Sequence[Item | None]:
+    if isinstance(step.foreach, str) and any(n.startswith("steps.") for n in names(step.foreach)):
+        return [Item(f"(an item of {step.foreach})", quoted=True)]
+    found = items(plan, step, unknown)
+    return [None] if found is None else found
+
+
+def items(plan: Plan, step: Step, outcomes: Mapping[str, Outcome]) -> list[Item] | None:
+    """Return what `step` runs once for each of, or None if it runs once; raises ValidationError for bad JSON lines."""
+    if step.foreach is None:
+        return None
+    if isinstance(step.foreach, tuple):
+        return [Item(value) for value in step.foreach]
+    name = sole_name(step.foreach)
+    if name and name.startswith("steps."):
+        return [Item(value, quoted=True) for value in _json_lines(_output(name, outcomes), step, name)]
+    return [Item(found) for found in globs.expand(plan.root, _render(plan, step.foreach))]
+
+
+def request(plan: Plan, job: Job, outcomes: Mapping[str, Outcome], item: Item | None = None) -> Request:
+    """Return the request of one call, with what earlier steps put out; reads the step's files.
+
+    Raises ValidationError for a file that is missing, binary or unreadable, and for a request above 32 MiB.
+    """
+    task, quotes = _task(plan, job.step, outcomes, item)
+    attached = _attached(plan, job.step, item, {}) if job.files is None else job.files
+    files = (*plan.files, *attached)
+    attachments.check_size(files, len(task))
+    if not task.strip():
+        raise UsageError(f"step '{job.step.id}': the task is empty", hint="say what the agent shall do")
+    return prompt.build(
+        job.agent,
+        job.skills,
+        task,
+        model=job.model,
+        max_tokens=job.max_tokens,
+        effort=job.effort,
+        schema=job.step.schema,
+        files=files,
+        quotes=quotes,
+        sample=plan.sample,
+    )
+
+
+def value_of(plan: Plan, name: str, outcomes: Mapping[str, Outcome], item: Item | None) -> str:
+    """Return what the template `name` stands for, unfenced."""
+    if name == "task":
+        return plan.task
+    if name.startswith("input."):
+        return plan.inputs[name.removeprefix("input.")]
+    if name.startswith("steps."):
+        return _output(name, outcomes)
+    return _item_value(name, item)
+
+
+def _job(
+    step: Step,
+    settings: Settings,
+    find_agent: Callable[[str], Agent],
+    find_skill: Callable[[str], Skill],
+    warn: Callable[[str], None],
+) -> Job:
+    agent = find_agent(step.agent)
+    model, warning = find(step.model or agent.model or settings.default_model, prices=settings.prices)
+    if warning:
+        warn(warning)
+    skills = dict.fromkeys((*agent.skills, *step.skills))
+    max_tokens = step.max_tokens or agent.max_tokens or min(DEFAULT_MAX_TOKENS, model.max_output_tokens)
+    if max_tokens > model.max_output_tokens:
+        raise UsageError(f"{model.id} writes at most {model.max_output_tokens:,} tokens, not {max_tokens:,}")
+    effort = step.effort or agent.effort
+    if effort and effort not in model.efforts:
+        warn(f"{model.id} takes no effort '{effort}'; it is left out")
+        effort = None
+    return Job(step, agent, tuple(find_skill(name) for name in skills), model, max_tokens, effort)
+
+
+def _inputs(source: Workflow, given: Mapping[str, str]) -> dict[str, str]:
+    known = [i.name for i in source.inputs] or list(implied_inputs(source))
+    for name in given:
+        if name not in known:
+            raise NotFound("input", name, known, where=f"workflow '{source.name}': ")
+    values = {i.name: i.default for i in source.inputs if i.default is not None} | dict(given)
+    for name in known:
+        if name not in values:
+            raise UsageError(f"workflow '{source.name}' needs input '{name}'", hint=f"give --input {name}=VALUE")
+    return values
+
+
+def _render(plan: Plan, text: str, item: Item | None = None) -> str:
+    return render(text, lambda name: value_of(plan, name, {}, item))
+
+
+def _task(plan: Plan, step: Step, outcomes: Mapping[str, Outcome], item: Item | None) -> tuple[str, bool]:
+    """Return the task with its values, and whether it holds fenced documents."""
+    quoted = False
+
+    def value(name: str) -> str:
+        nonlocal quoted
+        text = value_of(plan, name, outcomes, item)
+        untrusted = name.startswith("steps.") or (item is not None and item.quoted and name.startswith("item"))
+        if not untrusted or not text:
+            return text
+        quoted = True
+        return fence(Document(_document_name(name), text))
+
+    parts = [render(step.task, value)]
+    if not any(name.startswith("steps.") for name in names(step.task)):
+        for dependency in step.dependencies:
+            if output := outcomes[dependency].output if dependency in outcomes else "":
+                quoted = True
+                heading = f"## Output of step '{dependency}' ({plan.jobs[dependency].agent.name})"
+                parts.append(f"{heading}\n\n{fence(Document(f'output of {dependency}', output))}")
+    return "\n\n".join(parts), quoted
+
+
+def _document_name(name: str) -> str:
+    return f"output of {name[6:-7]}" if name.startswith("steps.") else name
+
+
+def _output(name: str, outcomes: Mapping[str, Outcome]) -> str:
+    outcome = outcomes.get(name.removeprefix("steps.").removesuffix(".output"))
+    return outcome.output if outcome else ""
+
+
+def _item_value(name: str, item: Item | None) -> str:
+    if item is None:
+        return ""
+    value = item.value
+    for part in name.split(".")[1:]:
+        if not isinstance(value, dict) or part not in value:
+            raise ValidationError(f"{{{{{name}}}}}: the item has no '{part}': {item.label[:80]}")
+        value = value[part]
+    return value if isinstance(value, str) else canonical(value)
+
+
+def _json_lines(text: str, step: Step, name: str) -> list[Any]:
+    lines = [line.strip() for line in text.splitlines()]
+    values: list[Any] = []
+    for number, line in enumerate(lines, 1):
+        if not line or line.startswith("```"):
+            continue
+        try:
+            values.append(json.loads(line))
+        except ValueError:
+            return _json_array(text, step, name, number)
+    return values[0] if len(values) == 1 and isinstance(values[0], list) else values
+
+
+def _json_array(text: str, step: Step, name: str, number: int) -> list[Any]:
+    from .schema import extract
+
+    try:
+        value = extract(text)
+    except ValueError:
+        value = None
+    if not isinstance(value, list):
+        raise ValidationError(
+            f"step '{step.id}': foreach: line {number} of {{{{{name}}}}} is no JSON",
+            hint="have that step answer with one JSON value a line, or with one JSON array",
+        )
+    return value
+
+
+def _attached(plan: Plan, step: Step, item: Item | None, known: dict[str, Document]) -> tuple[Document, ...]:
+    patterns = [_render(plan, pattern, item) for pattern in step.files]
+    for name in (found := attachments.find(plan.root, patterns, where=f"step '{step.id}'")):
+        if name not in known:
+            known[name] = attachments.read(plan.root / name, name)
+    return tuple(known[name] for name in found)
+
+
+def _with_files(plan: Plan) -> dict[str, Job]:
+    known: dict[str, Document] = {}
+    jobs = {}
+    for step_id, job in plan.jobs.items():
+        used = (name for pattern in job.step.files for name in names(pattern))
+        if any(name.split(".")[0] in {"item", "steps"} for name in used):
+            jobs[step_id] = replace(job, files=None)
+        else:
+            jobs[step_id] = replace(job, files=_attached(plan, job.step, None, known))
+            attachments.check_size((*plan.files, *(jobs[step_id].files or ())), len(plan.task))
+    return jobs

@@ -1,0 +1,82 @@
+"""The JSON results of contract: what a program is told of an execution and of a run."""
+
+from __future__ import annotations
+
+from ..models import usd
+from .timeline import census, cost, critical_path
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+    from ..errors import ForceError
+    from ..records import Outcome, Usage, Workflow
+
+SCHEMA_VERSION = 1
+
+
+def of_agent(outcome: Outcome, run_id: str) -> dict[str, Any]:
+    """Return the result of `run agent`."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "agent": outcome.agent,
+        "success": outcome.error is None,
+        **_answer(outcome),
+        "run_id": run_id,
+        "error": outcome.error and outcome.error.facts(),
+    }
+
+
+def of_workflow(
+    workflow: Workflow, outcomes: Sequence[Outcome], run_id: str, seconds: float, error: ForceError | None
+) -> dict[str, Any]:
+    """Return the result of `run workflow`; `outcomes` are those of whole steps in the order in which they ended."""
+    by_step = {o.step: o for o in outcomes}
+    ran = sorted((o for o in outcomes if o.status != "skipped"), key=lambda o: o.started)
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "workflow": workflow.name,
+        "run_id": run_id,
+        "success": error is None,
+        "results": {s.id: of_step(by_step[s.id]) for s in workflow.steps if s.id in by_step},
+        "execution_order": [o.step for o in ran],
+        "census": census(workflow, by_step),
+        "total_time_seconds": round(seconds, 3),
+        "critical_path_seconds": round(critical_path(workflow, by_step), 3),
+        "estimated_cost": usd(cost(by_step)),
+        "saved_cost": usd(sum(o.saved or 0 for o in outcomes)),
+        "error": error and error.facts(),
+    }
+
+
+def of_step(outcome: Outcome) -> dict[str, Any]:
+    """Return the result of one step, with one for each member if it ran for many items."""
+    result = {"status": outcome.status, "agent": outcome.agent, **_answer(outcome), "attempts": outcome.attempts}
+    if outcome.note:
+        result["note"] = outcome.note
+    if outcome.members:
+        result["members"] = [{"item": m.item, **of_step(m)} for m in outcome.members]
+    return result | {"error": outcome.error and outcome.error.facts()}
+
+
+def _answer(outcome: Outcome) -> dict[str, Any]:
+    return {
+        "output": outcome.output,
+        "model": outcome.model,
+        "stop_reason": outcome.stop_reason,
+        "usage": _usage(outcome.usage),
+        "estimated_cost": usd(outcome.cost),
+        "saved_cost": usd(outcome.saved),
+        "cached": outcome.status == "cached",
+        "execution_time_ms": round((outcome.finished - outcome.started) * 1000),
+    }
+
+
+def _usage(usage: Usage) -> Mapping[str, int]:
+    return {
+        "input_tokens": usage.input_tokens,
+        "output_tokens": usage.output_tokens,
+        "cache_creation_input_tokens": usage.cache_creation_input_tokens,
+        "cache_read_input_tokens": usage.cache_read_input_tokens,
+    }

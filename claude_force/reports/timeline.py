@@ -1,0 +1,77 @@
+"""How a run went: a bar for each step on one axis of time, its critical path, and the census."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from .table import columns, cut, duration, money, plural
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+    from ..records import Outcome, Workflow
+
+
+def timeline(outcomes: Sequence[Outcome], *, width: int = 80, blocks: bool = True) -> str:
+    """Return a line for each step that ran: name, bar, time and cost. `blocks` uses block characters for bars."""
+    ran = [o for o in outcomes if o.status != "skipped"]
+    if not ran:
+        return ""
+    total = max(o.finished for o in ran) or 1e-9
+    names = min(max(columns(o.step) for o in ran), 24)
+    room = max(width - names - 24, 10)
+    mark = "█" if blocks else "#"
+    return "\n".join(_bar(o, total, names, room, mark) for o in sorted(ran, key=lambda o: o.started))
+
+
+def _bar(outcome: Outcome, total: float, names: int, room: int, mark: str) -> str:
+    start = min(int(outcome.started / total * room), room - 1)
+    length = max(round((outcome.finished - outcome.started) / total * room), 1)
+    bar = (" " * start + mark * length)[:room].ljust(room)
+    took = duration(outcome.finished - outcome.started)
+    cost = money(outcome.cost) if outcome.status == "ok" else outcome.status
+    name = cut(outcome.step, names)
+    return f"{name}{' ' * (names - columns(name))}  {bar} {took:>9}  {cost:>9}".rstrip()
+
+
+def critical_path(workflow: Workflow, outcomes: Mapping[str, Outcome]) -> float:
+    """Return the longest sum of step times, in seconds, along dependencies: no number of jobs can beat it."""
+    ends: dict[str, float] = {}
+    left = {step.id: step for step in workflow.steps if step.id in outcomes}
+    while left:
+        ready = [s for s in left.values() if not any(d in left for d in s.dependencies)]
+        for step in ready:
+            before = max((ends[d] for d in step.dependencies if d in ends), default=0.0)
+            ends[step.id] = before + outcomes[step.id].finished - outcomes[step.id].started
+            del left[step.id]
+    return max(ends.values(), default=0.0)
+
+
+def census(workflow: Workflow, outcomes: Mapping[str, Outcome]) -> dict[str, int]:
+    """Return how many steps were planned and how they ended."""
+    ended = Counter(o.status for o in outcomes.values())
+    return {"planned": len(workflow.steps)} | {s: ended[s] for s in ("ok", "cached", "failed", "skipped")}
+
+
+def cost(outcomes: Mapping[str, Outcome]) -> int | None:
+    """Return what the steps cost together in nanodollars; None if the price of one is unknown."""
+    costs = [o.cost for o in outcomes.values()]
+    return None if None in costs else sum(c or 0 for c in costs)
+
+
+def census_line(counts: Mapping[str, Any], spent: int | None, saved: int, seconds: float, run_id: str) -> str:
+    """Return the line that ends a run."""
+    ended = ", ".join(f"{counts[s]} {s}" for s in ("ok", "cached", "failed", "skipped") if counts[s])
+    parts = [f"{plural(counts['planned'], 'step')}: {ended or 'none run'}", duration(seconds), money(spent)]
+    return "; ".join([*parts, *([f"saved {money(saved)}"] if saved else []), f"run {run_id}"])
+
+
+def parallel_line(outcomes: Sequence[Outcome], seconds: float) -> str:
+    """Return how much time running in parallel saved, or '' if it saved none."""
+    alone = sum(m.finished - m.started for o in outcomes if o.status != "skipped" for m in (o.members or (o,)))
+    if seconds <= 0 or alone <= seconds * 1.05:
+        return ""
+    saved = duration(alone - seconds)
+    return f"in parallel {duration(seconds)}, one after the other {duration(alone)}: {saved} saved"

@@ -1,0 +1,363 @@
+"""The data path: a plan goes in, an Outcome comes out for each step the moment it ends.
+
+The thread that iterates decides, checks and records; the pool's threads do nothing but `send(request) -> Reply`.
+`run` is a generator: what depends on a step is not started before the consumer comes back for the next outcome.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, replace
+from heapq import heappop, heappush
+from itertools import count
+from queue import SimpleQueue
+from time import monotonic
+
+from . import conditions, dag, models, schema
+from . import plan as plans
+from .errors import AnswerError, EmptyAnswer, ForceError, Interrupted, Refused, SchemaMismatch, Truncated
+from .records import Outcome, key
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+    from typing import Any, Protocol
+
+    from .client import Transport
+    from .plan import Item, Job, Plan
+    from .records import Reply, Request, Step
+
+    class Pool(Protocol):
+        """The part of `concurrent.futures.Executor` that is needed."""
+
+        def submit(self, call: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+            """Make the call somewhere and return its future."""
+
+
+def _ignore(*_: object) -> None:
+    """Tell nobody."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """What carries calls out, and how: the transport, the pool, and the limits of the run."""
+
+    send: Transport
+    pool: Pool
+    jobs: int = 10
+    stop_on_error: bool = True
+    deadline: float | None = None
+    """A `time.monotonic()` value after which no call is waited for."""
+    prices: Mapping[str, Any] | None = None
+    on_start: Callable[[str, str], object] = _ignore
+    """Told the step's or member's name and the model when a call is handed to the pool."""
+    on_text: Callable[[str], None] | None = None
+    """Told the answer's text as it comes, from the thread that receives it."""
+    on_notice: Callable[[str], object] = _ignore
+
+
+def run(plan: Plan, line: Line) -> Generator[Outcome]:
+    """Carry out `plan`, yielding an Outcome for each step as it ends, and for each member of a `foreach` before it.
+
+    A step starts when its last dependency has ended; among ready steps the one with the longest path ahead goes
+    first. A failure stops what depends on it, and with `stop_on_error` all that has not begun. Ctrl-C yields what
+    was in flight as failed and raises Interrupted.
+    """
+    course = _Course(plan, line)
+    try:
+        yield from course.travel()
+    except KeyboardInterrupt:
+        line.send.abort()
+        course.interrupt()
+        yield from course.travel()
+        raise Interrupted("interrupted") from None
+    finally:
+        if course.in_flight:
+            line.send.abort()
+
+
+@dataclass(frozen=True)
+class _Call:
+    """One request to make: a step, or one member of its `foreach`."""
+
+    job: Job
+    member: int | None = None
+    item: Item | None = None
+    attempt: int = 1
+
+    @property
+    def id(self) -> tuple[str, int | None]:
+        return self.job.step.id, self.member
+
+    @property
+    def name(self) -> str:
+        return self.job.step.id if self.item is None else f"{self.job.step.id}[{self.item.label[:60]}]"
+
+
+class _Course:
+    """The state of one run; touched by the consumer's thread alone, save for the queue of arrived futures."""
+
+    def __init__(self, plan: Plan, line: Line) -> None:
+        self.plan = plan
+        self.line = line
+        self.began = monotonic()
+        self.ahead = dag.remaining(plan.workflow)
+        self.dependents = dag.dependents(plan.workflow)
+        self.waiting = {step.id: len(step.dependencies) for step in plan.workflow.steps}
+        self.outcomes: dict[str, Outcome] = {}
+        self.members: dict[str, list[Outcome | None]] = {}
+        self.items: dict[str, list[Item]] = {}
+        self.ready: list[tuple[int, int, _Call]] = []
+        self.numbers = count()
+        self.decided: deque[Outcome] = deque()
+        self.arrived: SimpleQueue[tuple[_Call, Request, float, Any]] = SimpleQueue()
+        self.in_flight: dict[tuple[str, int | None], tuple[_Call, float]] = {}
+        self.barred: set[str] = set()
+        """Steps that failed, or were not run because one before them did."""
+        self.stopped = ""
+        """Why nothing more is begun."""
+        for step in plan.workflow.steps:
+            if not step.dependencies:
+                self.open(step.id)
+
+    def travel(self) -> Iterator[Outcome]:
+        """Yield outcomes to the end; what an outcome leads to happens when the consumer comes back."""
+        while (outcome := self.next()) is not None:
+            yield outcome
+            self.settle(outcome)
+
+    def next(self) -> Outcome | None:
+        """Return the next outcome, waiting for it if need be, or None when all is done."""
+        while True:
+            self.fill()
+            if self.decided:
+                return self.decided.popleft()
+            if not self.in_flight:
+                return self.left_out()
+            outcome = self.receive(*self.arrived.get())
+            if outcome is not None:
+                return outcome
+
+    def fill(self) -> None:
+        """Hand ready calls to the pool while there is room."""
+        while self.ready and len(self.in_flight) < self.line.jobs and not self.stopped:
+            self.start(heappop(self.ready)[2])
+
+    def start(self, call: _Call) -> None:
+        """Build the call's request and hand it to the pool, or decide at once that it is not made."""
+        started = self.now()
+        try:
+            if not self.wanted(call):
+                self.decided.append(self.skipped(call, "its condition does not hold"))
+                return
+            request = plans.request(self.plan, call.job, self.outcomes, call.item)
+        except ForceError as error:
+            self.decided.append(self.failed(call, error, started))
+            return
+        self.in_flight[call.id] = (call, started)
+        self.line.on_start(call.name, request.model)
+        future = self.line.pool.submit(
+            self.line.send, request, on_text=self.line.on_text, deadline=self.deadline(call.job.step)
+        )
+        future.add_done_callback(lambda done: self.arrived.put((call, request, started, done)))
+
+    def receive(self, call: _Call, request: Request, started: float, future: Any) -> Outcome | None:
+        """Return what became of a call, or None if it is made again."""
+        del self.in_flight[call.id]
+        try:
+            reply: Reply = future.result()
+        except ForceError as error:
+            outcome = self.failed(call, error, started, request)
+        else:
+            outcome = self.answered(call, request, reply, started)
+        if outcome.error and self.may_retry(call, outcome.error):
+            self.line.on_notice(f"{call.name}: {outcome.error.message}; trying again")
+            self.push(replace(call, attempt=call.attempt + 1))
+            return None
+        return outcome
+
+    def settle(self, outcome: Outcome) -> None:
+        """Take note of an outcome that the consumer has seen, and open what waited for it."""
+        if outcome.error and self.line.stop_on_error and not self.stopped:
+            self.stopped = f"'{outcome.step}' failed"
+        if outcome.member is not None:
+            self.gather(outcome)
+            return
+        self.outcomes[outcome.step] = outcome
+        if outcome.error:
+            self.barred.add(outcome.step)
+        for dependent in self.dependents[outcome.step]:
+            self.waiting[dependent] -= 1
+            if not self.waiting[dependent] and not self.stopped:
+                self.open(dependent)
+
+    def open(self, step_id: str) -> None:
+        """Make the calls of a step ready whose dependencies have all ended, or decide that it makes none."""
+        job = self.plan.jobs[step_id]
+        before = [self.outcomes[d] for d in job.step.dependencies]
+        whole = _Call(job)
+        if lacking := [d for d in job.step.dependencies if d in self.barred]:
+            self.barred.add(step_id)
+            ended = "failed" if self.outcomes[lacking[0]].error else "was not run"
+            self.decided.append(self.skipped(whole, f"needs '{lacking[0]}', which {ended}"))
+        elif before and all(o.status == "skipped" for o in before):
+            self.decided.append(self.skipped(whole, "all that it depends on was skipped"))
+        elif job.step.foreach is None:
+            self.push(whole)
+        else:
+            self.open_members(whole)
+
+    def open_members(self, whole: _Call) -> None:
+        """Make one call ready for each item of a step's `foreach`."""
+        step = whole.job.step
+        try:
+            items = plans.items(self.plan, step, self.outcomes) or []
+        except ForceError as error:
+            self.decided.append(self.failed(whole, error, self.now()))
+            return
+        if not items:
+            self.decided.append(self.outcome(whole, "ok", self.now(), note="nothing to do: foreach has no items"))
+            return
+        self.items[step.id] = items
+        self.members[step.id] = [None] * len(items)
+        for member, item in enumerate(items):
+            self.push(replace(whole, member=member, item=item))
+
+    def gather(self, outcome: Outcome) -> None:
+        """Keep a member's outcome; decide the step's own once it is the last."""
+        members = self.members[outcome.step]
+        members[outcome.member or 0] = outcome
+        if all(members):
+            self.decided.append(_combined([m for m in members if m], self.items[outcome.step]))
+
+    def left_out(self) -> Outcome | None:
+        """Return the outcome of the next step that was never finished because the run was stopped."""
+        step_id = next((s.id for s in self.plan.workflow.steps if s.id not in self.outcomes), None)
+        if step_id is None:
+            return None
+        note = f"not started: {self.stopped}"
+        done = [m for m in self.members.get(step_id, []) if m]
+        if not done:
+            return self.skipped(_Call(self.plan.jobs[step_id]), note)
+        outcome = _combined(done, self.items[step_id])
+        return outcome if outcome.error else replace(outcome, status="skipped", note=note)
+
+    def interrupt(self) -> None:
+        """Begin nothing more, and count what is in flight as failed."""
+        self.stopped = "interrupted"
+        self.decided.extend(self.failed(call, Interrupted("interrupted"), at) for call, at in self.in_flight.values())
+        self.in_flight.clear()
+
+    def push(self, call: _Call) -> None:
+        heappush(self.ready, (-self.ahead[call.job.step.id], next(self.numbers), call))
+
+    def now(self) -> float:
+        return monotonic() - self.began
+
+    def deadline(self, step: Step) -> float | None:
+        limits = [self.line.deadline, step.timeout_seconds and monotonic() + step.timeout_seconds]
+        return min((limit for limit in limits if limit), default=None)
+
+    def wanted(self, call: _Call) -> bool:
+        condition = call.job.step.when
+        return condition is None or conditions.holds(
+            condition, lambda name: plans.value_of(self.plan, name, self.outcomes, call.item)
+        )
+
+    def may_retry(self, call: _Call, error: ForceError) -> bool:
+        again = error.retryable or isinstance(error, EmptyAnswer | SchemaMismatch)
+        in_time = self.line.deadline is None or monotonic() < self.line.deadline
+        return again and in_time and call.attempt <= call.job.step.retries and not self.stopped
+
+    def answered(self, call: _Call, request: Request, reply: Reply, started: float) -> Outcome:
+        error = judge(reply, request)
+        unbilled = isinstance(error, Refused) and not reply.text
+        return self.outcome(
+            call,
+            "failed" if error else "ok",
+            started,
+            output=reply.text,
+            model=reply.model,
+            stop_reason=reply.stop_reason,
+            usage=reply.usage,
+            cost=0 if unbilled else self.price(reply, request),
+            attempts=reply.attempts,
+            key=key(request),
+            error=error,
+        )
+
+    def price(self, reply: Reply, request: Request) -> int | None:
+        prices = self.line.prices or {}
+        cost = models.cost(reply.usage, reply.model, prices=prices)
+        return models.cost(reply.usage, request.model, prices=prices) if cost is None else cost
+
+    def failed(self, call: _Call, error: ForceError, started: float, request: Request | None = None) -> Outcome:
+        model = request.model if request else None
+        return self.outcome(call, "failed", started, error=error, model=model, attempts=1 if request else 0)
+
+    def skipped(self, call: _Call, note: str) -> Outcome:
+        return self.outcome(call, "skipped", self.now(), note=note)
+
+    def outcome(self, call: _Call, status: Any, started: float, **facts: Any) -> Outcome:
+        return Outcome(
+            step=call.job.step.id,
+            agent=call.job.agent.name,
+            status=status,
+            started=started,
+            finished=self.now(),
+            member=call.member,
+            item=call.item.label if call.item else None,
+            **facts,
+        )
+
+
+def judge(reply: Reply, request: Request) -> AnswerError | None:
+    """Return why `reply` is not the answer to `request`, or None if it is."""
+    if reply.stop_reason == "refusal":
+        return Refused(f"the model declined to answer{f' ({reply.refusal})' if reply.refusal else ''}")
+    if reply.stop_reason == "max_tokens":
+        hint = "give more with --max-tokens, or max_tokens in the step or agent"
+        return Truncated(f"the answer was cut at max_tokens ({request.max_tokens:,})", hint=hint)
+    if reply.stop_reason == "model_context_window_exceeded":
+        return Truncated("the answer was cut at the model's context window", hint="attach less")
+    if reply.stop_reason not in {"end_turn", "stop_sequence"}:
+        return AnswerError(f"the model stopped without an answer: {reply.stop_reason}")
+    if not reply.text.strip():
+        return EmptyAnswer("the answer is empty", hint="try again, or word the task differently")
+    return _mismatch(reply.text, request.schema) if request.schema else None
+
+
+def _mismatch(text: str, wanted: str) -> SchemaMismatch | None:
+    from json import loads
+
+    try:
+        found: Sequence[str] = schema.violations(schema.extract(text), loads(wanted))
+    except ValueError as error:
+        found = [f"no JSON: {error}"]
+    if not found:
+        return None
+    more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+    return SchemaMismatch(f"the output does not fit its schema: {found[0]}{more}")
+
+
+def _combined(members: Sequence[Outcome], items: Sequence[Item]) -> Outcome:
+    """Return the outcome of a `foreach` step made of its members' outcomes."""
+    wrong = [m for m in members if m.error]
+    statuses = {m.status for m in members}
+    costs = [m.cost for m in members]
+    first = members[0]
+    return Outcome(
+        step=first.step,
+        agent=first.agent,
+        status="failed" if wrong else "ok" if "ok" in statuses else first.status,
+        output="\n\n".join(f"### {items[m.member or 0].label}\n\n{m.output}" for m in members if m.output),
+        model=first.model,
+        usage=sum((m.usage for m in members), start=type(first.usage)()),
+        cost=None if None in costs else sum(c or 0 for c in costs),
+        saved=sum(m.saved or 0 for m in members),
+        started=min(m.started for m in members),
+        finished=max(m.finished for m in members),
+        attempts=sum(m.attempts for m in members),
+        error=wrong[0].error if wrong else None,
+        members=tuple(members),
+    )

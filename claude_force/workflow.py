@@ -1,0 +1,241 @@
+"""A workflow file's content becomes a Workflow that can run, or one error that says what to mend.
+
+Does not know where files lie, what agents exist, or how a step is carried out.
+"""
+
+from __future__ import annotations
+
+import re
+from json import dumps
+
+from . import schema as schemas
+from .dag import ancestors, order
+from .errors import NotFound, ValidationError
+from .records import Input, Step, Workflow, canonical
+from .templates import names
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from pathlib import Path
+    from typing import Any
+
+    ReadSchema = Callable[[str], str]
+
+EFFORTS = ("low", "medium", "high", "xhigh", "max")
+_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
+
+
+def parse(
+    name: str, data: Mapping[str, Any], *, source: str, path: Path | None = None, read_schema: ReadSchema
+) -> Workflow:
+    """Return the workflow that `data`, the content of a TOML or JSON file, describes.
+
+    `read_schema` returns the text of a schema file that a step names. Raises ValidationError naming the file, the
+    step and the key: for a wrong type or key, an unknown or duplicate id, an unknown template name, a cycle.
+    """
+    where = f"{path or source}: workflow '{name}'"
+    _refuse_unknown(data, _WORKFLOW_KEYS, where)
+    steps = _steps(data.get("steps"), where, read_schema)
+    workflow = Workflow(
+        name=name,
+        steps=steps,
+        description=_typed(data, "description", str, where) or "",
+        inputs=_inputs(data.get("inputs", {}), where),
+        source=source,
+        path=path,
+    )
+    _check_graph(workflow, where)
+    _check_names(workflow, where)
+    return workflow
+
+
+_WORKFLOW_KEYS = ("name", "description", "version", "inputs", "steps")
+_STEP_KEYS = tuple(Step.__dataclass_fields__)
+
+
+def _steps(data: Any, where: str, read_schema: ReadSchema) -> tuple[Step, ...]:
+    if not isinstance(data, list) or not data:
+        raise ValidationError(f"{where} has no steps", hint="add a [[steps]] table with an id, an agent and a task")
+    steps = tuple(_step(entry, f"{where}: step {n}", read_schema) for n, entry in enumerate(data, 1))
+    for n, step in enumerate(steps):
+        if any(step.id == other.id for other in steps[:n]):
+            raise ValidationError(f"{where}: two steps have the id '{step.id}'", hint="give each step its own id")
+    return steps
+
+
+def _step(data: Any, where: str, read_schema: ReadSchema) -> Step:
+    if not isinstance(data, dict):
+        raise ValidationError(f"{where} is no table", hint="write it as a [[steps]] table")
+    step_id = _typed(data, "id", str, where)
+    if not step_id or not _ID.fullmatch(step_id):
+        raise ValidationError(
+            f"{where}: id is {'missing' if not step_id else repr(step_id)}",
+            hint="an id has up to 64 letters, digits, '-', '_' and '.', and begins with a letter, a digit or '_'",
+        )
+    where = f"{where.rsplit(' ', 1)[0]} '{step_id}'"
+    _refuse_unknown(data, _STEP_KEYS, where)
+    if not (agent := _typed(data, "agent", str, where)):
+        raise ValidationError(f"{where}: agent is missing", hint="name the agent that does this step")
+    return Step(
+        id=step_id,
+        agent=agent,
+        task=_typed(data, "task", str, where) or "{{task}}",
+        dependencies=_texts(data, "dependencies", where),
+        model=_typed(data, "model", str, where),
+        skills=_texts(data, "skills", where),
+        max_tokens=_whole(data, "max_tokens", 1, where),
+        files=_texts(data, "files", where),
+        foreach=_foreach(data.get("foreach"), where),
+        when=_typed(data, "when", str, where),
+        retries=_whole(data, "retries", 0, where) or 0,
+        timeout_seconds=_seconds(data, where),
+        schema=_schema(data.get("schema"), where, read_schema),
+        cache=_typed(data, "cache", bool, where) is not False,
+        effort=_effort(data, where),
+    )
+
+
+def _typed(data: Mapping[str, Any], key: str, kind: type, where: str) -> Any:
+    value = data.get(key)
+    if value is not None and (not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool)):
+        words = {str: "text", int: "a whole number", bool: "true or false"}
+        raise ValidationError(f"{where}: {key}: expected {words[kind]}, got {dumps(value, default=str)[:60]}")
+    return value
+
+
+def _whole(data: Mapping[str, Any], key: str, least: int, where: str) -> int | None:
+    value: int | None = _typed(data, key, int, where)
+    if value is not None and value < least:
+        raise ValidationError(f"{where}: {key}: must be {least} or more, got {value}")
+    return value
+
+
+def _seconds(data: Mapping[str, Any], where: str) -> float | None:
+    value = data.get("timeout_seconds")
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
+        raise ValidationError(f"{where}: timeout_seconds: expected a number above 0, got {value!r}")
+    return float(value)
+
+
+def _effort(data: Mapping[str, Any], where: str) -> str | None:
+    effort: str | None = _typed(data, "effort", str, where)
+    if effort is not None and effort not in EFFORTS:
+        raise _unknown("effort", effort, EFFORTS, where)
+    return effort
+
+
+def _texts(data: Mapping[str, Any], key: str, where: str) -> tuple[str, ...]:
+    value = data.get(key, [])
+    if isinstance(value, str):
+        value = [value]
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise ValidationError(f"{where}: {key}: expected a list of texts, got {dumps(value, default=str)[:60]}")
+    return tuple(dict.fromkeys(value))
+
+
+def _foreach(value: Any, where: str) -> str | tuple[Any, ...] | None:
+    if isinstance(value, list):
+        return tuple(value)
+    if value is None:
+        return None
+    if isinstance(value, str) and value.strip() and not any(n.split(".")[0] == "item" for n in names(value)):
+        return value
+    raise ValidationError(
+        f"{where}: foreach: expected a glob, a list or the output of a step",
+        hint='for example foreach = "src/*.py" or foreach = "{{steps.plan.output}}"',
+    )
+
+
+def _schema(value: Any, where: str, read_schema: ReadSchema) -> str | None:
+    if value is None:
+        return None
+    if isinstance(value, str):
+        return canonical(schemas.load(read_schema(value), f"{where}: schema {value}"))
+    return canonical(schemas.load(dumps(value, default=str), f"{where}: schema"))
+
+
+def _inputs(data: Any, where: str) -> tuple[Input, ...]:
+    if not isinstance(data, dict):
+        raise ValidationError(f"{where}: inputs: expected a table of names and defaults")
+    return tuple(_input(name, value, f"{where}: inputs.{name}") for name, value in data.items())
+
+
+def _input(name: str, value: Any, where: str) -> Input:
+    if isinstance(value, dict):
+        _refuse_unknown(value, ("default", "description"), where)
+        default = value.get("default")
+        description = _typed(value, "description", str, where) or ""
+        return Input(name, None if default is None else _plain(default, where), description)
+    return Input(name, _plain(value, where))
+
+
+def _plain(value: Any, where: str) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str | int | float):
+        return str(value)
+    raise ValidationError(f"{where}: expected text, a number or true/false, got {dumps(value, default=str)[:60]}")
+
+
+def _refuse_unknown(data: Mapping[str, Any], known: Sequence[str], where: str) -> None:
+    for key in data:
+        if key not in known:
+            raise _unknown("key", key, known, where)
+
+
+def _unknown(kind: str, name: str, known: Iterable[str], where: str) -> ValidationError:
+    error = NotFound(kind, name, known)
+    return ValidationError(f"{where}: {error.message}", hint=error.hint)
+
+
+def _check_graph(workflow: Workflow, where: str) -> None:
+    ids = [step.id for step in workflow.steps]
+    for step in workflow.steps:
+        for dependency in step.dependencies:
+            if dependency == step.id:
+                raise ValidationError(f"{where}: step '{step.id}' depends on itself")
+            if dependency not in ids:
+                raise _unknown("step", dependency, ids, f"{where}: step '{step.id}': dependencies")
+    try:
+        order(workflow)
+    except ValidationError as error:
+        raise ValidationError(f"{where}: {error.message}", hint="remove one of these dependencies") from None
+
+
+def _check_names(workflow: Workflow, where: str) -> None:
+    before = ancestors(workflow)
+    inputs = [i.name for i in workflow.inputs]
+    for step in workflow.steps:
+        at = f"{where}: step '{step.id}'"
+        known = ["task", *(f"input.{i}" for i in inputs), *(f"steps.{a}.output" for a in sorted(before[step.id]))]
+        for name in used_names(step):
+            if name == "item" or name.startswith("item."):
+                if step.foreach is None:
+                    raise ValidationError(f"{at}: {{{{{name}}}}} has a value only in a step with foreach")
+            elif name not in known and not (name.startswith("input.") and not inputs):
+                raise _unknown_name(name, known, step, workflow, at)
+
+
+def _unknown_name(name: str, known: list[str], step: Step, workflow: Workflow, at: str) -> ValidationError:
+    other = name.removeprefix("steps.").removesuffix(".output")
+    if name == f"steps.{other}.output" and any(s.id == other for s in workflow.steps) and other != step.id:
+        return ValidationError(
+            f"{at} names the output of '{other}' but does not depend on it", hint=f"add '{other}' to its dependencies"
+        )
+    return _unknown("template name", name, known, at)
+
+
+def used_names(step: Step) -> tuple[str, ...]:
+    """Return the template names in a step's task, files, condition and `foreach`, each once."""
+    foreach = step.foreach if isinstance(step.foreach, str) else ""
+    texts = [step.task, *step.files, step.when or "", foreach]
+    return tuple(dict.fromkeys(n for text in texts for n in names(text)))
+
+
+def implied_inputs(workflow: Workflow) -> tuple[str, ...]:
+    """Return the inputs that a workflow which declares none uses all the same: they must be given."""
+    used = (n.removeprefix("input.") for s in workflow.steps for n in used_names(s) if n.startswith("input."))
+    return () if workflow.inputs else tuple(dict.fromkeys(used))

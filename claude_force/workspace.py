@@ -1,0 +1,245 @@
+"""Wiring: which project this is, and each part that works on it, opened on first use and closed together."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+
+from . import attachments, config, library, pools, schema, workflow
+from . import plan as plans
+from .errors import UsageError, ValidationError
+from .records import canonical
+from .runner import Line
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Any, Self
+
+    from .client import Transport
+    from .config import Settings
+    from .output import Screen
+    from .plan import Plan
+    from .records import Agent, Document, Skill, Workflow
+    from .runner import Pool
+
+
+class Workspace:
+    """A project, its settings, its library and its parts.
+
+    `state` is the directory of the project's `.claude`; `root` is where its files lie. Outside any project the state
+    is that of the user's home and the root is the working directory.
+    """
+
+    def __init__(
+        self,
+        *,
+        screen: Screen,
+        config: str | Path | None = None,
+        api_key: str | None = None,
+        start: Path | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        start = start or Path.cwd()
+        self.screen = screen
+        self.environment = os.environ if environment is None else environment
+        self.home = _home()
+        self.state = _project(start) or self.home
+        self.root = start if self.state == self.home else self.state.parent
+        self._config = Path(config) if config else None
+        self._api_key = api_key
+        self._pools: dict[int, Pool] = {}
+        self._opened: list[Callable[[], object]] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close every part that was opened, the last one first."""
+        while self._opened:
+            self._opened.pop()()
+
+    @cached_property
+    def settings(self) -> Settings:
+        """The settings in force; warns of unknown keys."""
+        if self._config and not self._config.is_file():
+            raise UsageError(f"--config {self._config}: no such file")
+        project = self._config or (self.state / "claude.json" if self.state != self.home else None)
+        settings, warnings = config.load(
+            user=self.home / "claude.json", project=project, environment=self.environment, flags={}
+        )
+        for warning in warnings:
+            self.screen.warn(warning)
+        return settings
+
+    @cached_property
+    def shelves(self) -> tuple[library.Shelf, ...]:
+        """Where agents, skills and workflows lie, nearest first."""
+        user = library.shelf("user", self.home)
+        if self.state == self.home:
+            return user, library.bundled_shelf()
+        return library.shelf("project", self.state, boundary=self.state.parent), user, library.bundled_shelf()
+
+    def agent(self, name: str) -> Agent:
+        """Return the agent called `name`, with what `claude.json` says of it; raises NotFound."""
+        path = self.settings.agents.get(name, {}).get("path")
+        if path:
+            return self._configured(library.read_agent(path, "config", name=name))
+        return self._configured(library.find_agent(self.shelves, name, warn=self.screen.warn))
+
+    def agents(self) -> list[Agent]:
+        """Return all agents by name, the nearest of each name, with what `claude.json` says of them."""
+        found = {a.name: a for a in library.list_agents(self.shelves, warn=self.screen.warn)}
+        for name, entry in self.settings.agents.items():
+            if entry.get("path"):
+                found[name] = library.read_agent(entry["path"], "config", name=name)
+        return [self._configured(found[name]) for name in sorted(found)]
+
+    def _configured(self, agent: Agent) -> Agent:
+        entry = self.settings.agents.get(agent.name, {})
+        changes = {key: entry[key] for key in ("model", "effort", "max_tokens", "skills") if key in entry}
+        if changes.get("model") == "inherit":
+            changes["model"] = None
+        return replace(agent, **changes) if changes else agent
+
+    def skill(self, name: str) -> Skill:
+        """Return the skill called `name`; raises NotFound."""
+        return library.find_skill(self.shelves, name, warn=self.screen.warn)
+
+    def workflow(self, name: str) -> Workflow:
+        """Return the workflow called `name`, or the one in the file `name` if it is a path; raises UsageError."""
+        if name in self.settings.workflows:
+            data = self.settings.workflows[name]
+            return workflow.parse(name, data, source="config", read_schema=self._schema_reader(self.state))
+        if name.endswith((".toml", ".json")) or os.sep in name:
+            found = library.read_workflow(Path(name), "path")
+        else:
+            found = library.find_workflow(self.shelves, name, warn=self.screen.warn)
+        reader = self._schema_reader(found.path.parent)
+        return workflow.parse(found.name, found.data, source=found.source, path=found.path, read_schema=reader)
+
+    def workflows(self) -> list[Workflow]:
+        """Return all workflows by name; warns of those that cannot run."""
+        names = {w.name for w in library.list_workflows(self.shelves, warn=self.screen.warn)}
+        found = []
+        for name in sorted(names | set(self.settings.workflows)):
+            try:
+                found.append(self.workflow(name))
+            except UsageError as error:
+                self.screen.warn(f"{error.message}; {error.hint}" if error.hint else error.message)
+        return found
+
+    def _schema_reader(self, directory: Path) -> Callable[[str], str]:
+        """Return what reads a workflow's schema files: beside it or in the project, never elsewhere."""
+
+        def read(name: str) -> str:
+            places = (directory.resolve(), self.root.resolve())
+            found = [path for place in places if (path := (place / name).resolve()).is_relative_to(place)]
+            if not found:
+                raise ValidationError(f"schema {name} lies outside the project", hint="copy it into the project")
+            return attachments.read(next((path for path in found if path.is_file()), found[0]), name).text
+
+        return read
+
+    def read_schema(self, name: str) -> str:
+        """Return the JSON Schema in the file that the user named, in canonical form; raises ValidationError."""
+        return canonical(schema.load(attachments.read(Path(name), name).text, name))
+
+    def plan(
+        self,
+        source: Workflow,
+        task: str,
+        *,
+        given: Mapping[str, str] | None = None,
+        files: Sequence[Document] = (),
+    ) -> Plan:
+        """Return `source` with everything found that it names; raises UsageError for what is not there."""
+        return plans.make(
+            source,
+            task,
+            given or {},
+            root=self.root,
+            settings=self.settings,
+            find_agent=self.agent,
+            find_skill=self.skill,
+            warn=self.screen.warn,
+            files=files,
+        )
+
+    def line(self, plan: Plan, *, jobs: int | None = None, timeout: float | None = None, **wishes: Any) -> Line:
+        """Return what carries out the calls of `plan`; `wishes` are further fields of a Line."""
+        if not self.settings.features_parallel_workflows_enabled:
+            jobs = 1
+        jobs = jobs or self.settings.performance_max_concurrent_agents
+        alone = jobs == 1 or (len(plan.jobs) == 1 and plan.workflow.steps[0].foreach is None)
+        return Line(
+            send=self.transport,
+            pool=pools.Inline() if alone else self._threads(jobs),
+            jobs=jobs,
+            deadline=time.monotonic() + timeout if timeout else None,
+            prices=self.settings.prices,
+            on_notice=self.screen.note,
+            **wishes,
+        )
+
+    @cached_property
+    def transport(self) -> Transport:
+        """What sends requests, with patience; loads the network code."""
+        from .client import connect  # http.client and ssl: 25 ms that reading commands need not pay
+
+        settings = self.settings
+        transport = connect(
+            settings.client,
+            self.environment,
+            base_url=settings.base_url,
+            api_key=self._api_key or _key_from(settings.api_key_file),
+            timeout=settings.performance_request_timeout_seconds,
+            retries=settings.performance_max_retries,
+            notice=self.screen.note,
+        )
+        self._opened.append(transport.close)
+        return transport
+
+    def _threads(self, count: int) -> Pool:
+        """Return the pool of threads that make calls, one for all runs of this workspace unless it is too small."""
+        if count not in self._pools:
+            pool = self._pools[count] = pools.threads(count)
+            self._opened.append(lambda: pool.shutdown(wait=False, cancel_futures=True))
+        return self._pools[count]
+
+
+def new_run_id() -> str:
+    """Return an id for a run that sorts by the time of its start."""
+    now = time.time()
+    stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime(now))
+    return f"{stamp}{int(now * 1000) % 1000:03}-{os.urandom(3).hex()}"
+
+
+def _key_from(file: str | Path | None) -> str | None:
+    if not file:
+        return None
+    try:
+        return Path(file).expanduser().read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise UsageError(f"cannot read api_key_file {file}: {(error.strerror or str(error)).lower()}") from None
+
+
+def _home() -> Path:
+    if named := os.environ.get("CLAUDE_FORCE_HOME"):
+        return Path(named).absolute()
+    return Path(os.path.expanduser("~")).absolute() / ".claude"
+
+
+def _project(start: Path) -> Path | None:
+    """Return the `.claude` directory nearest above `start`; the one in the home directory makes no project."""
+    users = Path(os.path.expanduser("~")).absolute() / ".claude"
+    for directory in (start, *start.parents):
+        if (found := directory / ".claude") != users and found.is_dir():
+            return found
+    return None
