@@ -21,7 +21,7 @@ def find(root: Path, patterns: Iterable[str], *, where: str) -> list[str]:
 
     Raises ValidationError for a plain name that is not there, and if no pattern fits anything.
     """
-    found = {p: expand(root, p.removeprefix("./")) for p in patterns}
+    found = {p: expand(root, p) for p in patterns}
     for pattern, fitting in found.items():
         if not fitting and not (is_pattern(pattern) and any(found.values())):
             raise ValidationError(

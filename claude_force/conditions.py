@@ -2,44 +2,59 @@
 
     when = "{{steps.triage.output}} contains BUG"
     when = "not {{input.fast}}"
-    when = "{{input.target}} == production"
+    when = "{{input.target}} == 'the production site'"
 
-Comparisons: `==`, `!=`, `contains`, `not contains`. A value alone holds unless it is empty, `false`,
-`no`, `off` or `0`.
+Comparisons: `==`, `!=`, `contains`, `not contains`. A value is one word, which may hold `{{names}}`, or text in
+quotes. A value alone holds unless it is empty, `false`, `no`, `off` or `0`.
 """
 
 from __future__ import annotations
 
 import re
 
+from .errors import ValidationError
 from .templates import render
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_COMPARISON = re.compile(r"(.+?)\s+(==|!=|contains|not\s+contains)\s+(.+)", re.DOTALL)
+_VALUE = r"""(?:"[^"]*"|'[^']*'|(?:\{\{[^{}]*\}\}|(?![=!]=)[^\s"'])++)"""
+_CONDITION = re.compile(
+    rf"(?P<negated>not\s+)?(?P<alone>{_VALUE})"
+    rf"|(?P<left>{_VALUE})(?:\s*(?P<equality>[=!]=)\s*|\s+(?P<containment>(?:not\s+)?contains)\s+)(?P<right>{_VALUE})"
+)
 _FALSE = {"", "false", "no", "off", "0"}
+
+
+def check(condition: str) -> None:
+    """Raise ValidationError if `condition` has none of the forms above, so that it would always hold, or never."""
+    _parsed(condition)
 
 
 def holds(condition: str, value: Callable[[str], str]) -> bool:
     """Say whether `condition` holds, with `value` giving what each template name stands for.
 
-    It is taken apart before values go in, so that no value can bring a comparison of its own.
+    It is taken apart before values go in, so that no value can bring a comparison of its own. White space around a
+    value does not count. Raises ValidationError as `check` does.
     """
-    match = _COMPARISON.fullmatch(condition.strip())
-    if not match:
-        bare = condition.strip().removeprefix("not ")
-        return (_operand(bare, value).lower() not in _FALSE) is (bare == condition.strip())
-    left, right = _operand(match[1], value), _operand(match[3], value)
-    comparison = match[2].split()
-    if comparison[-1] == "contains":
-        return (right in left) is (len(comparison) == 1)
-    return (left == right) is (comparison[0] == "==")
+    parts = _parsed(condition)
+    if parts["alone"]:
+        return (_operand(parts["alone"], value).lower() in _FALSE) is (parts["negated"] is not None)
+    left, right = _operand(parts["left"], value), _operand(parts["right"], value)
+    if parts["equality"]:
+        return (left == right) is (parts["equality"] == "==")
+    return (right in left) is (parts["containment"] == "contains")
+
+
+def _parsed(condition: str) -> re.Match[str]:
+    if match := _CONDITION.fullmatch(condition.strip()):
+        return match
+    raise ValidationError(
+        f"cannot read the condition '{condition}'",
+        hint="give one value, or two compared by ==, !=, contains or not contains, with quotes around several words",
+    )
 
 
 def _operand(text: str, value: Callable[[str], str]) -> str:
-    text = text.strip()
-    if len(text) >= 2 and text[0] == text[-1] and text[0] in "'\"":
-        text = text[1:-1]
-    return render(text, value).strip()
+    return render(text[1:-1] if text[0] in "'\"" else text, value).strip()

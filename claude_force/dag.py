@@ -9,13 +9,15 @@ if TYPE_CHECKING:
     from .records import Workflow
 
 
-def ancestors(workflow: Workflow) -> dict[str, set[str]]:
-    """Return, for each step, all that must end before it starts. The graph must have no cycle."""
-    by_id = {step.id: step for step in workflow.steps}
-    found: dict[str, set[str]] = {}
-    for step_id in order(workflow):
-        direct = by_id[step_id].dependencies
-        found[step_id] = set(direct).union(*(found[d] for d in direct))
+def ancestors(workflow: Workflow, step_id: str) -> set[str]:
+    """Return all that must end before the step `step_id` starts; in a cycle that is also the step itself."""
+    dependencies = {step.id: step.dependencies for step in workflow.steps}
+    found: set[str] = set()
+    waiting = [step_id]
+    while waiting:
+        new = set(dependencies[waiting.pop()]) - found
+        found |= new
+        waiting.extend(new)
     return found
 
 
@@ -58,10 +60,14 @@ def final_steps(workflow: Workflow) -> list[str]:
 
 
 def _cycle(workflow: Workflow, acyclic: set[str]) -> list[str]:
-    left = {s.id: [d for d in s.dependencies if d not in acyclic] for s in workflow.steps if s.id not in acyclic}
-    seen: list[str] = []
-    at = next(i for i in left if left[i])
-    while at not in seen:
-        seen.append(at)
-        at = left[at][0]
-    return [*seen[seen.index(at) :], at][::-1]
+    """Return the ids of one cycle, each before those that wait for it, the first once more at the end."""
+    # a step that could not be ordered waits for another such step, so going from one to the next ends in a circle
+    left = [step for step in workflow.steps if step.id not in acyclic]
+    blocker = {step.id: next(d for d in step.dependencies if d not in acyclic) for step in left}
+    path: dict[str, None] = {}  # ordered, and a look-up takes no search
+    at = next(iter(blocker))
+    while at not in path:
+        path[at] = None
+        at = blocker[at]
+    steps = list(path)
+    return [*steps[steps.index(at) :], at][::-1]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager, suppress
+from errno import ENOSPC
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,23 +18,32 @@ try:
     import fcntl
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
-    import msvcrt
 
 
 def private_directory(path: Path) -> Path:
-    """Make `path` and its missing parents, readable by their owner only, and return it."""
-    missing = [p for p in (path, *path.parents) if not p.exists()]
+    """Make `path` and its missing parents, readable by their owner only, and return it.
+
+    Raises OSError, also where a file is in the way.
+    """
+    missing = [p for p in (path, *path.parents) if not p.is_dir()]
     for part in reversed(missing):
-        with suppress(FileExistsError):
+        try:
             part.mkdir(mode=0o700)
+        except FileExistsError:
+            if not part.is_dir():  # not another process that was faster
+                raise
     return path
 
 
 def write_atomic(path: Path, data: bytes, *, mode: int = 0o600) -> None:
     """Replace the file at `path` by `data`: a reader sees the old bytes or the new, also after a crash.
 
-    The directory must exist. Raises OSError (read-only, full disk); the old file is then untouched.
+    The directory must exist. What is no file, such as `/dev/null` or a pipe, is written to and stays. Raises OSError
+    (read-only, full disk); the old file is then untouched.
     """
+    if path.exists() and not path.is_file():
+        path.write_bytes(data)
+        return
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}.tmp")
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
@@ -56,7 +66,7 @@ def append(path: Path, line: bytes) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     try:
         if (written := os.write(descriptor, line)) != len(line):
-            raise OSError(28, f"wrote {written} of {len(line)} bytes", str(path))
+            raise OSError(ENOSPC, f"wrote {written} of {len(line)} bytes", str(path))
     finally:
         os.close(descriptor)
 
@@ -75,16 +85,8 @@ def locked(path: Path, *, wait: bool = True) -> Iterator[bool]:
         os.close(descriptor)
 
 
-if fcntl is not None:
-
-    def _lock(descriptor: int, wait: bool) -> bool:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            return False
-        return True
-
-else:
+if fcntl is None:
+    import msvcrt
 
     def _lock(descriptor: int, wait: bool) -> bool:
         while True:
@@ -95,3 +97,12 @@ else:
                     return False
             else:
                 return True
+
+else:
+
+    def _lock(descriptor: int, wait: bool) -> bool:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            return False
+        return True

@@ -9,11 +9,12 @@ from __future__ import annotations
 import os
 import re
 from fnmatch import translate
+from itertools import pairwise
 from pathlib import PurePath
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 _MADE = {"node_modules", "__pycache__", "site-packages"}
@@ -27,46 +28,59 @@ def is_pattern(text: str) -> bool:
 def expand(root: Path, pattern: str) -> list[str]:
     """Return the files below `root` that fit `pattern`, sorted, as paths relative to it with `/` between names.
 
-    A name without a wildcard is returned if that file exists. Links are followed only to files below `root`;
-    a pattern that is absolute or has `..` fits nothing.
+    A name without a wildcard is returned if that file exists, and so is one whose only wildcards are the brackets of
+    a name that exists, as in `[id].ts`. Links are followed only to what lies below `root`; a pattern that is absolute
+    or has `..` fits nothing.
     """
-    parts = PurePath(pattern).parts
-    if not parts or PurePath(pattern).is_absolute() or ".." in parts:
+    path = PurePath(pattern)
+    if not path.parts or path.is_absolute() or ".." in path.parts:
         return []
-    boundary = os.path.realpath(root)
-    found = _walk(str(root), parts, "")
-    return sorted({name for name in found if _inside(boundary, os.path.join(root, name))})
+    parts = [part for before, part in pairwise(("", *path.parts)) if not before == part == "**"]
+    return sorted(set(_walk(os.path.realpath(root), parts, "")))
 
 
-def _inside(boundary: str, path: str) -> bool:
-    return os.path.realpath(path).startswith(boundary.rstrip(os.sep) + os.sep)
-
-
-def _walk(root: str, parts: tuple[str, ...], at: str) -> Iterator[str]:
+def _walk(root: str, parts: Sequence[str], at: str) -> Iterator[str]:
     first, rest = parts[0], parts[1:]
     if first == "**":
-        yield from _walk(root, rest or ("*",), at)
-        for name, is_directory in _entries(root, at):
-            if is_directory and _worth_entering(root, at + name):
-                yield from _walk(root, parts, f"{at}{name}/")
-    elif not is_pattern(first):
+        for directory in _directories(root, at):
+            yield from _walk(root, rest or ["*"], directory)
+    elif _is_literal(first, os.path.join(root, at)):
         yield from _descend(root, first, rest, at)
     else:
         fits = re.compile(translate(first)).match
         for name, _ in _entries(root, at):
-            if fits(name) and (not name.startswith(".") or first.startswith(".")):
+            visible = not name.startswith(".") or first.startswith(".")
+            if fits(name) and visible and not (rest and _is_made(root, at + name)):
                 yield from _descend(root, name, rest, at)
 
 
-def _descend(root: str, name: str, rest: tuple[str, ...], at: str) -> Iterator[str]:
+def _is_literal(part: str, directory: str) -> bool:
+    brackets_only = "*" not in part and "?" not in part
+    return not is_pattern(part) or (brackets_only and os.path.lexists(os.path.join(directory, part)))
+
+
+def _descend(root: str, name: str, rest: Sequence[str], at: str) -> Iterator[str]:
     path = os.path.join(root, at + name)
-    if not rest and os.path.isfile(path):
-        yield at + name
-    elif rest and os.path.isdir(path):
+    if _leads_out(root, path):
+        return
+    if rest and os.path.isdir(path):
         yield from _walk(root, rest, f"{at}{name}/")
+    elif not rest and os.path.isfile(path):
+        yield at + name
+
+
+def _directories(root: str, at: str) -> Iterator[str]:
+    """Yield `at` and every directory below it that is worth entering; a link is not, it could lead in a circle."""
+    waiting = [at]
+    while waiting:
+        yield (at := waiting.pop())
+        for name, is_directory in _entries(root, at):
+            if is_directory and not name.startswith(".") and not _is_made(root, at + name):
+                waiting.append(f"{at}{name}/")
 
 
 def _entries(root: str, at: str) -> list[tuple[str, bool]]:
+    """Return the names in a directory, each with whether it is a directory and no link to one."""
     try:
         with os.scandir(os.path.join(root, at)) as entries:
             return [(e.name, e.is_dir(follow_symlinks=False)) for e in entries]
@@ -74,7 +88,9 @@ def _entries(root: str, at: str) -> list[tuple[str, bool]]:
         return []
 
 
-def _worth_entering(root: str, relative: str) -> bool:
-    name = os.path.basename(relative)
-    venv = os.path.exists(os.path.join(root, relative, "pyvenv.cfg"))
-    return not name.startswith(".") and name not in _MADE and not venv
+def _is_made(root: str, relative: str) -> bool:
+    return os.path.basename(relative) in _MADE or os.path.exists(os.path.join(root, relative, "pyvenv.cfg"))
+
+
+def _leads_out(root: str, path: str) -> bool:
+    return os.path.islink(path) and not os.path.realpath(path).startswith(root.rstrip(os.sep) + os.sep)

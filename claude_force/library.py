@@ -9,13 +9,13 @@ changes about an agent.
 from __future__ import annotations
 
 import os
-import stat
 from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import NotFound, ValidationError
-from .markdown import UNCLOSED, Document, as_int, as_list, decode, parse
+from .markdown import UNCLOSED, Document, as_int, as_list
 from .records import Agent, Skill
+from .sources import Problem, agent_files, error, read_data, read_document, skill_files, workflow_files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,14 +23,11 @@ if TYPE_CHECKING:
     from typing import Any, Literal
 
     Kind = Literal["agent", "skill"]
-    Severity = Literal["error", "warning", "note"]
     Warn = Callable[[str], None]
-    Entry = tuple[Path, "Shelf", Document | "Problem"]
+    Entry = tuple[Path, "Shelf", Document | Problem]
 
-SIZE_LIMIT = 1 << 20
-"""In bytes: thirty times the largest agent in public use, and small enough to read without a thought."""
 EFFORTS = ("low", "medium", "high", "xhigh", "max")
-MEANINGFUL = ("name", "description", "model", "effort", "skills", "max_tokens", "max-tokens")
+AGENT_FIELDS = ("name", "description", "model", "effort", "skills", "max_tokens", "max-tokens")
 """The fields of an agent's file that have an effect here."""
 
 
@@ -53,20 +50,6 @@ class WorkflowFile:
     data: dict[str, Any]
     source: str
     path: Path
-
-
-@dataclass(frozen=True)
-class Problem:
-    """Something about a file that its author should know: where, how bad, what, and what to do."""
-
-    path: Path
-    line: int
-    severity: Severity
-    message: str
-    remedy: str
-
-    def __str__(self) -> str:
-        return f"{self.path}:{self.line}: {self.message}; {self.remedy}"
 
 
 def _warn(text: str) -> None:
@@ -112,12 +95,12 @@ def find_workflow(shelves: Sequence[Shelf], name: str, *, warn: Warn = _warn) ->
 
 def list_agents(shelves: Sequence[Shelf], *, warn: Warn = _warn) -> tuple[Agent, ...]:
     """Return all agents by name, the nearest of each name; files that cannot be used go to `warn`."""
-    return tuple(_usable("agent", _agent, shelves, warn))
+    return tuple(_agent(*found) for found in _usable("agent", shelves, warn))
 
 
 def list_skills(shelves: Sequence[Shelf], *, warn: Warn = _warn) -> tuple[Skill, ...]:
     """Return all skills by name, as `list_agents` does."""
-    return tuple(_usable("skill", _skill, shelves, warn))
+    return tuple(_skill(*found) for found in _usable("skill", shelves, warn))
 
 
 def list_workflows(shelves: Sequence[Shelf], *, warn: Warn = _warn) -> tuple[WorkflowFile, ...]:
@@ -126,32 +109,43 @@ def list_workflows(shelves: Sequence[Shelf], *, warn: Warn = _warn) -> tuple[Wor
     for _, (path, place) in sorted(_workflow_files(shelves, warn).items()):
         try:
             found.append(read_workflow(path, place.source, boundary=place.boundary))
-        except ValidationError as error:
-            warn(f"{error.message}; {error.hint}")
+        except ValidationError as refused:
+            warn(f"{refused.message}; {refused.hint}")
     return tuple(found)
 
 
 def read_agent(path: Path, source: str, *, name: str | None = None, boundary: Path | None = None) -> Agent:
     """Return the agent in the file at `path`, called `name` whatever the file says; raises ValidationError."""
-    return _agent(path, source, _sound(_document(path, boundary)), name)
+    return _agent(path, source, _sound(read_document(path, boundary)), name)
 
 
 def read_workflow(path: Path, source: str, *, boundary: Path | None = None) -> WorkflowFile:
     """Return the content of the TOML or JSON file at `path`; raises ValidationError with the parser's words."""
-    data = _text(path, boundary)
-    if not isinstance(data, Problem):
-        data = _data(path, data)
+    data = read_data(path, boundary)
     if isinstance(data, Problem):
         raise _invalid(data)
     return WorkflowFile(path.stem, data, source, path)
 
 
-def scan(kind: Kind, place: Shelf, warn: Warn = _warn) -> Iterator[tuple[str, Path, Document | Problem]]:
-    """Read each agent's or skill's file of one shelf once: its name, path, and text or what is wrong with it."""
-    for path in sorted(_PATHS[kind](place, warn)):
-        document = _document(path, place.boundary)
+def scan(kind: Kind, place: Shelf) -> Iterator[tuple[str, Path, Document | Problem]]:
+    """Read each agent's or skill's file on one shelf once: its name, path, and text or what is wrong with it."""
+    found = agent_files(place.agents, place.boundary) if kind == "agent" else skill_files(place.skills)
+    for path in sorted(found):
+        document = read_document(path, place.boundary)
         if name := _name(kind, path, document):
             yield name, path, document
+
+
+def fold(name: str) -> str:
+    """Return what is the same for two spellings of one name: case, spaces and underscores do not count."""
+    return "-".join(name.replace("_", " ").split()).casefold()
+
+
+def setting(document: Document, *names: str) -> str:
+    """Return in one line the first of the fields `names` that has a value, or nothing."""
+    values = (document.fields.get(name, "") for name in names)
+    texts = (value if isinstance(value, str) else ", ".join(value) for value in values)
+    return next((" ".join(text.split()) for text in texts if text.strip()), "")
 
 
 def faults(kind: Kind, path: Path, document: Document) -> Iterator[Problem]:
@@ -159,48 +153,46 @@ def faults(kind: Kind, path: Path, document: Document) -> Iterator[Problem]:
     if not document.body.strip():
         unclosed = [line for line, message in document.problems if message == UNCLOSED]
         if unclosed:
-            yield _error(path, unclosed[0], UNCLOSED, "add that line below the last field")
+            yield error(path, unclosed[0], UNCLOSED, "add that line below the last field")
         else:
-            yield _error(path, document.body_line, f"the {kind} has no instructions", "write them below the fields")
+            yield error(path, document.body_line, f"the {kind} has no instructions", "write them below the fields")
     if kind == "agent":
-        yield from _bad_settings(path, document)
+        yield from _bad_effort(path, document)
+        yield from _bad_limit(path, document)
 
 
-def _bad_settings(path: Path, document: Document) -> Iterator[Problem]:
-    effort, limit = _setting(document, "effort"), _setting(document, "max_tokens", "max-tokens")
+def _bad_effort(path: Path, document: Document) -> Iterator[Problem]:
+    effort = setting(document, "effort")
     if effort and effort.lower() not in EFFORTS:
-        yield _error(path, document.lines["effort"], f"no effort is called '{effort}'", f"use {', '.join(EFFORTS)}")
+        yield error(path, document.lines["effort"], f"no effort is called '{effort}'", f"use {', '.join(EFFORTS)}")
+
+
+def _bad_limit(path: Path, document: Document) -> Iterator[Problem]:
+    limit = setting(document, "max_tokens", "max-tokens")
     try:
         positive = not limit or as_int(limit) > 0
     except ValueError:
         positive = False
     if not positive:
         line = document.lines.get("max_tokens") or document.lines["max-tokens"]
-        yield _error(path, line, f"max_tokens is '{limit}'", "give a whole number above 0, or remove the field")
-
-
-def _setting(document: Document, *names: str) -> str:
-    """Return in one line the first of the fields `names` that has a value, or nothing."""
-    values = (document.fields.get(name, "") for name in names)
-    texts = (value if isinstance(value, str) else ", ".join(value) for value in values)
-    return next((" ".join(text.split()) for text in texts if text.strip()), "")
+        yield error(path, line, f"max_tokens is '{limit}'", "give a whole number above 0, or remove the field")
 
 
 def _agent(path: Path, source: str, document: Document, name: str | None = None) -> Agent:
     for problem in faults("agent", path, document):
         raise _invalid(problem)
-    model, limit = _setting(document, "model"), _setting(document, "max_tokens", "max-tokens")
+    model, limit = setting(document, "model"), setting(document, "max_tokens", "max-tokens")
     return Agent(
         name=name or _name("agent", path, document) or path.stem,
         description=_description(document),
         prompt=document.body.strip(),
         model=None if model in {"", "inherit"} else model,
-        effort=_setting(document, "effort").lower() or None,
+        effort=setting(document, "effort").lower() or None,
         max_tokens=as_int(limit) if limit else None,
         skills=tuple(as_list(document.fields.get("skills", ""))),
         source=source,
         path=path,
-        ignored=tuple(field for field in document.fields if field not in MEANINGFUL),
+        ignored=tuple(field for field in document.fields if field not in AGENT_FIELDS),
     )
 
 
@@ -212,7 +204,7 @@ def _skill(path: Path, source: str, document: Document) -> Skill:
 
 def _name(kind: Kind, path: Path, document: Document | Problem) -> str:
     """Return what a file's agent or skill is called; nothing for a README, which is none unless it has a name."""
-    named = "" if isinstance(document, Problem) else _setting(document, "name")
+    named = "" if isinstance(document, Problem) else setting(document, "name")
     if kind == "skill":
         return named or path.parent.name
     return named or ("" if path.stem.lower() == "readme" else path.stem)
@@ -252,9 +244,9 @@ def _find(kind: Kind, shelves: Sequence[Shelf], name: str, warn: Warn) -> Entry:
 def _direct(kind: Kind, place: Shelf, name: str) -> Entry | None:
     """Return what lies where its name says, so that the rest of the shelf need not be read."""
     path = _place(kind, place, name)
-    if name != path.stem and name != path.parent.name or not os.path.isfile(path):
+    if name in {"", ".", ".."} or Path(name).name != name or not os.path.isfile(path):
         return None
-    document = _document(path, place.boundary)
+    document = read_document(path, place.boundary)
     return (path, place, document) if _name(kind, path, document) == name else None
 
 
@@ -263,18 +255,66 @@ def _place(kind: Kind, place: Shelf, name: str) -> Path:
 
 
 def _match(kind: str, name: str, known: Iterable[str]) -> str:
-    """Return which of the `known` names, nearest first, is meant by `name`; raises NotFound."""
-    known = list(known)
-    if name in known:
+    """Return which of the `known` names, the nearest first, is meant by `name`; raises NotFound."""
+    names = list(known)
+    if name in names:
         return name
-    folded = _fold(name)
-    if (found := next((other for other in known if _fold(other) == folded), None)) is not None:
-        return found
-    raise NotFound(kind, name, known)
+    for other in names:
+        if fold(other) == fold(name):
+            return other
+    raise NotFound(kind, name, names)
 
 
-def _fold(name: str) -> str:
-    return "-".join(name.replace("_", " ").split()).casefold()
+def _usable(kind: Kind, shelves: Sequence[Shelf], warn: Warn) -> Iterator[tuple[Path, str, Document]]:
+    """Yield path, source and text of every agent or skill that is not shadowed, by name."""
+    known: dict[str, Entry] = {}
+    for place in shelves:
+        known = _catalogue(kind, place, warn) | known
+    for _, (path, place, document) in sorted(known.items()):
+        if isinstance(document, Document):
+            if wrong := next(faults(kind, path, document), None):
+                warn(str(wrong))
+            else:
+                yield path, place.source, document
 
 
-def _usable[T](...)
+def _catalogue(kind: Kind, place: Shelf, warn: Warn) -> dict[str, Entry]:
+    """Read one shelf. Of two with one name the file that is called so comes first, and then the first path."""
+    found: dict[str, Entry] = {}
+    for name, path, document in scan(kind, place):
+        if isinstance(document, Problem):
+            warn(str(document))
+        if name not in found:
+            found[name] = path, place, document
+            continue
+        kept, other = found[name][0], path
+        if path == _place(kind, place, name):
+            kept, other = other, kept
+            found[name] = path, place, document
+        warn(_shadowed(other, kept, name))
+    return found
+
+
+def _workflow_files(shelves: Sequence[Shelf], warn: Warn) -> dict[str, tuple[Path, Shelf]]:
+    """Return where the workflow of each name is."""
+    found: dict[str, tuple[Path, Shelf]] = {}
+    for place in shelves:
+        for path in workflow_files(place.workflows):
+            first, owner = found.setdefault(path.stem, (path, place))
+            if owner is place and first != path:
+                warn(_shadowed(path, first, path.stem))
+    return found
+
+
+def _shadowed(path: Path, first: Path, name: str) -> str:
+    return f"{path}: not used, for {first} is called '{name}' too; rename one of them"
+
+
+def _sound(document: Document | Problem) -> Document:
+    if isinstance(document, Problem):
+        raise _invalid(document)
+    return document
+
+
+def _invalid(problem: Problem) -> ValidationError:
+    return ValidationError(f"{problem.path}:{problem.line}: {problem.message}", hint=problem.remedy)

@@ -38,7 +38,7 @@ _RESERVED = frozenset("]},#&*!|>'\"%@`[{")
 # Their quantifiers are possessive (`*+`): with no way back, a quote or bracket that never closes costs one pass.
 _DOUBLE = r'"(?:[^"\\]++|\\[\s\S])*+"'
 _SINGLE = r"'(?:[^']++|'')*+'"
-_ENTRY = rf"{_DOUBLE}|{_SINGLE}|[^\s\"'\[\]{{}},:](?:[^\[\]{{}},:]|:(?!\s))*+"
+_ENTRY = rf"{_DOUBLE}|{_SINGLE}|[^ \t\n\"'\[\]{{}},:](?:[^\[\]{{}},:]|:(?![ \t\n]))*+"
 _END = r"[ \t]*+(?:(?<=[ \t])#[^\n]*+)?\n"
 _BLOCK = rf"[ \t]*+[|>](?:[-+]?[1-9]?|[1-9][-+]){_END}"
 
@@ -228,7 +228,7 @@ def _closed_pattern() -> str:
     """Return the pattern of a value that says itself where it ends, and may run over lines: quoted, or a flow."""
     flow = _ENTRY
     for _ in range(4):  # brackets deeper than this are read as plain text
-        flow = rf"[\[{{](?:{_ENTRY}|[\s,:]++|{flow})*+[\]}}]"
+        flow = rf"[\[{{](?:{_ENTRY}|[ \t\n,:]++|{flow})*+[\]}}]"
     return rf"[ \t]*+(?P<token>{_DOUBLE}|{_SINGLE}|{flow}){_END}"
 
 
@@ -259,20 +259,28 @@ def _value(name: str, style: str, raw: str, *, sound: bool) -> str | list[str]:
     if style == "closed":
         return _closed(raw, sound=sound)
     if sound and "#" in raw:
-        raw = re.sub(r"(?m)^[ \t]*+#.*$" if name in _PROSE else r"(?m)(?:^|[ \t])#.*$", "", raw)
-    return _nested(raw) if style == "nested" else _scalar(raw)
+        raw = re.sub(r"(?m)^[ \t]*+#.*$", "", raw)
+    read = _nested if style == "nested" else _scalar
+    return read(raw, comments=sound and name not in _PROSE)
 
 
-def _scalar(raw: str) -> str:
-    """Decode a value that has no structure: quoted or plain."""
+def _scalar(raw: str, *, comments: bool = False) -> str:
+    """Decode a value that has no structure, quoted or plain, without the comment that may follow it."""
     text = raw.strip(" \t\n")
-    if text[:1] == '"' and re.fullmatch(_DOUBLE, text):
-        return _whole(re.sub(_ESCAPE, _unescape, text[1:-1]))
-    if text[:1] == "'" and re.fullmatch(_SINGLE, text):
-        return re.sub(_BREAK, _fold, text[1:-1]).replace("''", "'")
+    if text[:1] in {'"', "'"} and (quoted := re.fullmatch(rf"({_DOUBLE}|{_SINGLE}){_END}", text + "\n")):
+        return _quoted(quoted[1])
+    if comments and "#" in text:
+        text = re.sub(r"(?m)(?:^|[ \t])#.*$", "", text).rstrip(" \t\n")
     if "\n" in text:
         text = _folded([line.strip(" \t") for line in text.split("\n")])
     return "" if text in _NULLS else text
+
+
+def _quoted(text: str) -> str:
+    if text[0] == "'":
+        return re.sub(_BREAK, _fold, text[1:-1]).replace("''", "'")
+    # JSON writes some characters as halves of a UTF-16 pair; a half alone could never be sent as UTF-8.
+    return re.sub(_ESCAPE, _unescape, text[1:-1]).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _fold(match: re.Match[str]) -> str:
@@ -281,42 +289,35 @@ def _fold(match: re.Match[str]) -> str:
 
 def _unescape(match: re.Match[str]) -> str:
     code = match[1]
-    if code is None:
-        return _fold(match)
-    if code[0] == "\n":
-        return ""
+    if code is None or code[0] == "\n":
+        return "" if code else _fold(match)
     return chr(int(code[1:], 16)) if len(code) > 1 else _ESCAPES.get(code, match[0])
-
-
-def _whole(text: str) -> str:
-    """Join the halves of UTF-16 pairs, as JSON writes them; a half alone could never be sent as UTF-8."""
-    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _closed(raw: str, *, sound: bool) -> str | list[str]:
     """Decode a quoted scalar, or a flow list; a flow mapping, or a list that holds one, is its own text."""
     match = re.match(_closed_pattern(), raw)
     assert match is not None
-    token, rest = match["token"], "" if sound else raw[match.end() :].strip()
+    token, rest = match["token"], "" if sound else raw[match.end() :].strip(" \t\n")
     if rest:
         return f"{_scalar(token)} {_scalar(rest)}"
-    if token[0] == "[" and not re.search(r"[\[{]|:\s", re.sub(rf"{_DOUBLE}|{_SINGLE}", "", token[1:])):
+    if token[0] == "[" and not set("[{:") & set(re.sub(_ENTRY, "", token[1:])):
         return [_scalar(entry[0]) for entry in re.finditer(_ENTRY, token[1:-1])]
     return token if token[0] in "[{" else _scalar(token)
 
 
-def _nested(raw: str) -> str | list[str]:
+def _nested(raw: str, *, comments: bool) -> str | list[str]:
     """Decode what stands below its key: a list of scalars, a scalar, or else a structure, which is its own text."""
-    text = "\n".join(_dedent(raw.strip("\n").split("\n"))).strip()
+    text = "\n".join(_dedent(raw.strip("\n").split("\n"))).strip(" \t\n")
     if text[:1] in {"[", "{"} and re.fullmatch(_closed_pattern(), text + "\n"):
         return _closed(text + "\n", sound=True)
     if _key(text.partition("\n")[0]):
         return text
     if not re.match(r"-[ \t\n]", text + "\n"):
-        return _scalar(text)
-    entries = [entry.strip() for entry in re.split(r"(?m)^-(?=[ \t\n]|\Z)", text)[1:]]
-    structured = any(_key(entry.partition("\n")[0]) or re.match(r"[\[{|>]|-\s", entry) for entry in entries)
-    return text if structured else [_scalar(entry) for entry in entries]
+        return _scalar(text, comments=comments)
+    entries = [entry.strip(" \t\n") for entry in re.split(r"(?m)^-(?=[ \t\n]|\Z)", text)[1:]]
+    structured = any(_key(entry.partition("\n")[0]) or re.match(r"[\[{|>]|-[ \t]", entry) for entry in entries)
+    return text if structured else [_scalar(entry, comments=comments) for entry in entries]
 
 
 def _block(raw: str, *, sound: bool) -> str:

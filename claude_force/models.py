@@ -30,7 +30,7 @@ _EFFORTS = ("low", "medium", "high", "xhigh", "max")
 _CACHE_PRICES = ("cache_write_5m", "cache_write_1h", "cache_read")
 _NO_PRICES: Prices = MappingProxyType({})
 _WEB_SEARCH = 10_000_000  # nanodollars: 10 USD per 1,000 searches
-_NEWER_MODEL = re.compile(r"claude-(?:haiku|sonnet|opus|fable|mythos)-\d{1,2}(?:-\d{1,2})?(?:-\d{8})?")
+_NEWER_MODEL = r"claude-(?:haiku|sonnet|opus|fable|mythos)-\d{1,2}(?:-\d{1,2})?(?:-\d{8})?"
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def find(spelling: str, *, prices: Prices = _NO_PRICES, on: str | None = None) -
     own = next((key for key in prices if _canonical(key) == name), None)
     if own is not None:
         return Model(own, _line(name)), None
-    if _NEWER_MODEL.fullmatch(name):
+    if re.fullmatch(_NEWER_MODEL, name):
         return Model(name, _line(name), known=False), f"{name} is not in the table of {price_version()}: price unknown"
     raise NotFound("model", spelling, [*_table()["short_names"], *(m.id for m in all_models() if not m.retired)])
 
@@ -140,7 +140,7 @@ def worst_case(prompt_tokens: int, max_tokens: int, model_id: str, *, prices: Pr
 
 
 def estimate_tokens(text: str, model_id: str) -> int:
-    """Return how many tokens `text` usually has at most: 4 for every 9 bytes of UTF-8, or 3 for 5 if the model is newer.
+    """Return how many tokens `text` usually has at most: 4 for 9 bytes of UTF-8, or 3 for 5 if the model is newer.
 
     Published counts are 500 / 118 characters a token for English prose, 500 / 161 for Python, 500 / 217 for HTML and
     500 / 312 for Korean, whose characters are 3 bytes each; this covers the densest. Models from 4.7 on count up to

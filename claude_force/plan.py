@@ -13,6 +13,7 @@ from .errors import NotFound, UsageError, ValidationError
 from .models import find
 from .prompt import fence
 from .records import Document, Outcome, Step, Workflow, canonical
+from .schema import wire
 from .templates import names, render, sole_name
 from .workflow import implied_inputs
 
@@ -40,6 +41,8 @@ class Job:
     model: Model
     max_tokens: int
     effort: str | None
+    schema: str | None = None
+    """The step's schema as far as the API can hold an answer to it."""
     files: tuple[Document, ...] | None = ()
     """What it attaches, read once; None if that depends on the item of `foreach`."""
 
@@ -149,7 +152,7 @@ def request(plan: Plan, job: Job, outcomes: Mapping[str, Outcome], item: Item | 
         model=job.model,
         max_tokens=job.max_tokens,
         effort=job.effort,
-        schema=job.step.schema,
+        schema=job.schema,
         files=files,
         quotes=quotes,
         sample=plan.sample,
@@ -186,7 +189,8 @@ def _job(
     if effort and effort not in model.efforts:
         warn(f"{model.id} takes no effort '{effort}'; it is left out")
         effort = None
-    return Job(step, agent, tuple(find_skill(name) for name in skills), model, max_tokens, effort)
+    schema = canonical(wire(json.loads(step.schema))) if step.schema else None
+    return Job(step, agent, tuple(find_skill(name) for name in skills), model, max_tokens, effort, schema)
 
 
 def _inputs(source: Workflow, given: Mapping[str, str]) -> dict[str, str]:

@@ -63,8 +63,8 @@ def fence(document: Document) -> str:
     return f'<document name="{name}" fence="{mark}">\n{document.text}{end}</document fence="{mark}">'
 
 
-_QUOTED = {ord('"'): "&quot;", ord("<"): "&lt;", ord(">"): "&gt;"} | dict.fromkeys(
-    (*range(32), 0x7F, 0x85, 0x2028), " "
+_QUOTED = {ord("&"): "&amp;", ord('"'): "&quot;", ord("<"): "&lt;", ord(">"): "&gt;"} | dict.fromkeys(
+    (*range(32), *range(0x7F, 0xA0), 0x2028, 0x2029), " "
 )
 
 

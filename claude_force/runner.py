@@ -7,10 +7,11 @@ The thread that iterates decides, checks and records; the pool's threads do noth
 from __future__ import annotations
 
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from heapq import heappop, heappush
 from itertools import count
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from time import monotonic
 
 from . import conditions, dag, models, schema
@@ -134,9 +135,10 @@ class _Course:
                 return self.decided.popleft()
             if not self.in_flight:
                 return self.left_out()
-            outcome = self.receive(*self.arrived.get())
-            if outcome is not None:
-                return outcome
+            with suppress(Empty):  # a wait without end would not hear of a Ctrl-C that another thread, or Windows, took
+                outcome = self.receive(*self.arrived.get(timeout=0.2))
+                if outcome is not None:
+                    return outcome
 
     def fill(self) -> None:
         """Hand ready calls to the pool while there is room."""
@@ -270,7 +272,7 @@ class _Course:
         return again and in_time and call.attempt <= call.job.step.retries and not self.stopped
 
     def answered(self, call: _Call, request: Request, reply: Reply, started: float) -> Outcome:
-        error = judge(reply, request)
+        error = judge(reply, request, call.job.step.schema)
         unbilled = isinstance(error, Refused) and not reply.text
         return self.outcome(
             call,
@@ -311,8 +313,8 @@ class _Course:
         )
 
 
-def judge(reply: Reply, request: Request) -> AnswerError | None:
-    """Return why `reply` is not the answer to `request`, or None if it is."""
+def judge(reply: Reply, request: Request, wanted: str | None = None) -> AnswerError | None:
+    """Return why `reply` is no answer to `request` that fits the schema `wanted`, or None if it is one."""
     if reply.stop_reason == "refusal":
         return Refused(f"the model declined to answer{f' ({reply.refusal})' if reply.refusal else ''}")
     if reply.stop_reason == "max_tokens":
@@ -324,7 +326,7 @@ def judge(reply: Reply, request: Request) -> AnswerError | None:
         return AnswerError(f"the model stopped without an answer: {reply.stop_reason}")
     if not reply.text.strip():
         return EmptyAnswer("the answer is empty", hint="try again, or word the task differently")
-    return _mismatch(reply.text, request.schema) if request.schema else None
+    return _mismatch(reply.text, wanted) if wanted else None
 
 
 def _mismatch(text: str, wanted: str) -> SchemaMismatch | None:

@@ -12,17 +12,17 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_NAME = re.compile(r"\\\{\{|\{\{\s*([^{}]*?)\s*\}\}")
+_NAME = re.compile(r"\\\{\{|\{\{([^{}]*)\}\}")
 
 
 def names(text: str) -> tuple[str, ...]:
     """Return the names that `text` uses, in order of appearance, each once."""
-    return tuple(dict.fromkeys(m[1] for m in _NAME.finditer(text) if m[1] is not None))
+    return tuple(dict.fromkeys(m[1].strip() for m in _NAME.finditer(text) if m[1] is not None))
 
 
 def render(text: str, value: Callable[[str], str]) -> str:
     """Return `text` with every name replaced by what `value` says of it; errors of `value` pass through."""
-    return _NAME.sub(lambda m: "{{" if m[1] is None else value(m[1]), text)
+    return _NAME.sub(lambda m: "{{" if m[1] is None else value(m[1].strip()), text)
 
 
 def escape(text: str) -> str:
@@ -33,4 +33,4 @@ def escape(text: str) -> str:
 def sole_name(text: str) -> str | None:
     """Return the name if `text` is one `{{name}}` and nothing else."""
     match = _NAME.fullmatch(text.strip())
-    return match[1] if match else None
+    return match[1].strip() if match and match[1] is not None else None

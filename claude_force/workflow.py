@@ -8,11 +8,12 @@ from __future__ import annotations
 import re
 from json import dumps
 
+from . import conditions
 from . import schema as schemas
 from .dag import ancestors, order
-from .errors import NotFound, ValidationError
+from .errors import NotFound, UsageError, ValidationError
 from .records import Input, Step, Workflow, canonical
-from .templates import names
+from .templates import names, sole_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 EFFORTS = ("low", "medium", "high", "xhigh", "max")
 _ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
+_WORKFLOW_KEYS = ("name", "description", "version", "inputs", "steps")
+_STEP_KEYS = tuple(Step.__dataclass_fields__)
 
 
 def parse(
@@ -50,30 +53,44 @@ def parse(
     return workflow
 
 
-_WORKFLOW_KEYS = ("name", "description", "version", "inputs", "steps")
-_STEP_KEYS = tuple(Step.__dataclass_fields__)
+def used_names(step: Step) -> tuple[str, ...]:
+    """Return the template names in a step's task, files, condition and `foreach`, each once."""
+    foreach = step.foreach if isinstance(step.foreach, str) else ""
+    texts = [step.task, *step.files, step.when or "", foreach]
+    return tuple(dict.fromkeys(n for text in texts for n in names(text)))
+
+
+def implied_inputs(workflow: Workflow) -> tuple[str, ...]:
+    """Return the inputs that a workflow which declares none uses all the same: they must be given."""
+    used = (n.removeprefix("input.") for s in workflow.steps for n in used_names(s) if n.startswith("input."))
+    return () if workflow.inputs else tuple(dict.fromkeys(used))
 
 
 def _steps(data: Any, where: str, read_schema: ReadSchema) -> tuple[Step, ...]:
     if not isinstance(data, list) or not data:
         raise ValidationError(f"{where} has no steps", hint="add a [[steps]] table with an id, an agent and a task")
-    steps = tuple(_step(entry, f"{where}: step {n}", read_schema) for n, entry in enumerate(data, 1))
-    for n, step in enumerate(steps):
-        if any(step.id == other.id for other in steps[:n]):
-            raise ValidationError(f"{where}: two steps have the id '{step.id}'", hint="give each step its own id")
-    return steps
+    steps: dict[str, Step] = {}
+    for number, entry in enumerate(data, 1):
+        step_id = _id(entry, f"{where}: step {number}")
+        if step_id in steps:
+            raise ValidationError(f"{where}: two steps have the id '{step_id}'", hint="give each step its own id")
+        steps[step_id] = _step(step_id, entry, f"{where}: step '{step_id}'", read_schema)
+    return tuple(steps.values())
 
 
-def _step(data: Any, where: str, read_schema: ReadSchema) -> Step:
+def _id(data: Any, where: str) -> str:
     if not isinstance(data, dict):
         raise ValidationError(f"{where} is no table", hint="write it as a [[steps]] table")
-    step_id = _typed(data, "id", str, where)
+    step_id: str | None = _typed(data, "id", str, where)
     if not step_id or not _ID.fullmatch(step_id):
         raise ValidationError(
-            f"{where}: id is {'missing' if not step_id else repr(step_id)}",
+            f"{where}: id is {repr(step_id) if step_id else 'missing'}",
             hint="an id has up to 64 letters, digits, '-', '_' and '.', and begins with a letter, a digit or '_'",
         )
-    where = f"{where.rsplit(' ', 1)[0]} '{step_id}'"
+    return step_id
+
+
+def _step(step_id: str, data: Mapping[str, Any], where: str, read_schema: ReadSchema) -> Step:
     _refuse_unknown(data, _STEP_KEYS, where)
     if not (agent := _typed(data, "agent", str, where)):
         raise ValidationError(f"{where}: agent is missing", hint="name the agent that does this step")
@@ -87,7 +104,7 @@ def _step(data: Any, where: str, read_schema: ReadSchema) -> Step:
         max_tokens=_whole(data, "max_tokens", 1, where),
         files=_texts(data, "files", where),
         foreach=_foreach(data.get("foreach"), where),
-        when=_typed(data, "when", str, where),
+        when=_when(data, where),
         retries=_whole(data, "retries", 0, where) or 0,
         timeout_seconds=_seconds(data, where),
         schema=_schema(data.get("schema"), where, read_schema),
@@ -128,25 +145,51 @@ def _effort(data: Mapping[str, Any], where: str) -> str | None:
 
 
 def _texts(data: Mapping[str, Any], key: str, where: str) -> tuple[str, ...]:
-    value = data.get(key, [])
+    value = data.get(key)
+    if value is None:
+        return ()
     if isinstance(value, str):
-        value = [value]
+        return (value,)
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
         raise ValidationError(f"{where}: {key}: expected a list of texts, got {dumps(value, default=str)[:60]}")
     return tuple(dict.fromkeys(value))
 
 
+def _when(data: Mapping[str, Any], where: str) -> str | None:
+    condition: str | None = _typed(data, "when", str, where)
+    if condition is not None:
+        try:
+            conditions.check(condition)
+        except ValidationError as error:
+            raise _at(f"{where}: when", error) from None
+    return condition
+
+
 def _foreach(value: Any, where: str) -> str | tuple[Any, ...] | None:
-    if isinstance(value, list):
-        return tuple(value)
     if value is None:
         return None
-    if isinstance(value, str) and value.strip() and not any(n.split(".")[0] == "item" for n in names(value)):
+    if isinstance(value, list):
+        return _items(value, where)
+    if isinstance(value, str) and value.strip() and not _mixes(value):
         return value
     raise ValidationError(
-        f"{where}: foreach: expected a glob, a list or the output of a step",
+        f"{where}: foreach: expected a glob, a list or the output of one step",
         hint='for example foreach = "src/*.py" or foreach = "{{steps.plan.output}}"',
     )
+
+
+def _mixes(foreach: str) -> bool:
+    """Say whether `foreach` names an item, which is not there yet, or an output in the midst of a glob."""
+    origins = {name.split(".")[0] for name in names(foreach)}
+    return "item" in origins or ("steps" in origins and sole_name(foreach) is None)
+
+
+def _items(values: list[Any], where: str) -> tuple[Any, ...]:
+    try:
+        canonical(values)
+    except TypeError:  # TOML has dates and times, JSON has not
+        raise ValidationError(f"{where}: foreach: an item holds a date or a time", hint="put it in quotes") from None
+    return tuple(values)
 
 
 def _schema(value: Any, where: str, read_schema: ReadSchema) -> str | None:
@@ -187,12 +230,15 @@ def _refuse_unknown(data: Mapping[str, Any], known: Sequence[str], where: str) -
 
 
 def _unknown(kind: str, name: str, known: Iterable[str], where: str) -> ValidationError:
-    error = NotFound(kind, name, known)
+    return _at(where, NotFound(kind, name, known))
+
+
+def _at(where: str, error: UsageError) -> ValidationError:
     return ValidationError(f"{where}: {error.message}", hint=error.hint)
 
 
 def _check_graph(workflow: Workflow, where: str) -> None:
-    ids = [step.id for step in workflow.steps]
+    ids = {step.id for step in workflow.steps}
     for step in workflow.steps:
         for dependency in step.dependencies:
             if dependency == step.id:
@@ -206,36 +252,37 @@ def _check_graph(workflow: Workflow, where: str) -> None:
 
 
 def _check_names(workflow: Workflow, where: str) -> None:
-    before = ancestors(workflow)
-    inputs = [i.name for i in workflow.inputs]
     for step in workflow.steps:
         at = f"{where}: step '{step.id}'"
-        known = ["task", *(f"input.{i}" for i in inputs), *(f"steps.{a}.output" for a in sorted(before[step.id]))]
         for name in used_names(step):
-            if name == "item" or name.startswith("item."):
+            if name.split(".")[0] == "item":
                 if step.foreach is None:
                     raise ValidationError(f"{at}: {{{{{name}}}}} has a value only in a step with foreach")
-            elif name not in known and not (name.startswith("input.") and not inputs):
-                raise _unknown_name(name, known, step, workflow, at)
+            elif not _has_value(name, step, workflow):
+                raise _unknown_name(name, step, workflow, at)
 
 
-def _unknown_name(name: str, known: list[str], step: Step, workflow: Workflow, at: str) -> ValidationError:
+def _has_value(name: str, step: Step, workflow: Workflow) -> bool:
+    if name.startswith("input."):
+        return not workflow.inputs or name in _input_names(workflow)
+    direct = (f"steps.{dependency}.output" for dependency in step.dependencies)
+    # most names are found without a search of the whole graph before the step
+    return name == "task" or name in direct or name in _output_names(workflow, step)
+
+
+def _input_names(workflow: Workflow) -> list[str]:
+    return [f"input.{declared.name}" for declared in workflow.inputs]
+
+
+def _output_names(workflow: Workflow, step: Step) -> list[str]:
+    return [f"steps.{before}.output" for before in ancestors(workflow, step.id)]
+
+
+def _unknown_name(name: str, step: Step, workflow: Workflow, at: str) -> ValidationError:
     other = name.removeprefix("steps.").removesuffix(".output")
     if name == f"steps.{other}.output" and any(s.id == other for s in workflow.steps) and other != step.id:
         return ValidationError(
             f"{at} names the output of '{other}' but does not depend on it", hint=f"add '{other}' to its dependencies"
         )
+    known = ["task", *_input_names(workflow), *_output_names(workflow, step)]
     return _unknown("template name", name, known, at)
-
-
-def used_names(step: Step) -> tuple[str, ...]:
-    """Return the template names in a step's task, files, condition and `foreach`, each once."""
-    foreach = step.foreach if isinstance(step.foreach, str) else ""
-    texts = [step.task, *step.files, step.when or "", foreach]
-    return tuple(dict.fromkeys(n for text in texts for n in names(text)))
-
-
-def implied_inputs(workflow: Workflow) -> tuple[str, ...]:
-    """Return the inputs that a workflow which declares none uses all the same: they must be given."""
-    used = (n.removeprefix("input.") for s in workflow.steps for n in used_names(s) if n.startswith("input."))
-    return () if workflow.inputs else tuple(dict.fromkeys(used))

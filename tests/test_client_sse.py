@@ -2,6 +2,7 @@
 
 import json
 import re
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -43,8 +44,12 @@ def test_any_division_of_the_bytes_gives_the_events_of_the_standard(stream, cuts
     # A final "\r" may be the first half of a line end, so the stream ends in something that is not one.
     stream += b"end"
     edges = sorted({min(cut, len(stream)) for cut in cuts} | {0, len(stream)})
-    chunks = [stream[a:b] for a, b in zip(edges, edges[1:], strict=False)]
-    assert decode(*chunks) == decode(stream) == by_lines(stream)
+    chunks = [stream[a:b] for a, b in pairwise(edges)]
+    assert decode(*chunks) == decode(*map(bytes, zip(stream))) == decode(stream) == by_lines(stream)
+
+
+def test_a_line_end_of_two_bytes_may_be_divided():
+    assert decode(b"data: 1\r", b"", b"\ndata: 2\r", b"\n", b"\r\n") == [("", "1\n2")]
 
 
 def test_separators_of_unicode_and_old_terminals_do_not_end_a_line():
@@ -289,7 +294,9 @@ def test_an_empty_message_is_a_reply_without_text():
     assert whole({"type": "message", "content": [], "stop_reason": "end_turn"}).text == ""
 
 
-@pytest.mark.parametrize("body", [b"\xff", b"", b"<html>", {}, {"type": "message"}, {"type": "message", "content": "x"}])
+@pytest.mark.parametrize(
+    "body", [b"\xff", b"", b"<html>", {}, {"type": "message"}, {"type": "message", "content": "x"}]
+)
 def test_a_body_that_is_no_message_is_garbled(body):
     with pytest.raises(ConnectionFailed, match="garbled"):
         whole(body)

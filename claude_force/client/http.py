@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from contextlib import contextmanager
-from json import dumps, loads
+from json import JSONEncoder, loads
 
 from ..errors import AuthenticationFailed, ConnectionFailed, UsageError
 from ..records import payload
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 MAX_ERROR_BYTES = 64 * 1024
 MAX_BODY_BYTES = 64 * 1024 * 1024
 
+_encode = JSONEncoder(separators=(",", ":")).encode
+
 
 class HttpTransport:
     """A transport as `client` describes it, with the calls that other endpoints of the API need."""
@@ -44,10 +46,10 @@ class HttpTransport:
         self, request: Request, *, on_text: Callable[[str], None] | None = None, deadline: float | None = None
     ) -> Reply:
         """Send `request` once and return the reply. Raises as `client` says."""
-        body = dumps({**payload(request), "stream": True}, separators=(",", ":")).encode()
+        body = _encode({**payload(request), "stream": True}).encode()
         with self._exchange("POST", "/v1/messages", body, deadline) as (connection, response):
             answer = Answer(on_text, request_id=response.headers.get("request-id"), secrets=self._secrets)
-            if "json" in response.headers.get("content-type", ""):
+            if "json" in response.headers.get("content-type", "").lower():
                 answer.whole(_read(connection, MAX_BODY_BYTES))
             else:
                 _stream(connection, answer)
@@ -59,7 +61,7 @@ class HttpTransport:
 
     def post_json(self, path: str, body: dict[str, Any], *, deadline: float | None = None) -> dict[str, Any]:
         """Post `body` to `path`, which begins with `/v1/`, and return the JSON object that comes back."""
-        return _object(self.fetch("POST", path, dumps(body, separators=(",", ":")).encode(), deadline=deadline))
+        return _object(self.fetch("POST", path, _encode(body).encode(), deadline=deadline))
 
     def fetch(
         self, method: str, path: str, body: bytes = b"", *, deadline: float | None = None, limit: int = MAX_BODY_BYTES

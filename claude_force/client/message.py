@@ -6,7 +6,7 @@ strict where an answer would be wrong without notice (cut, garbled, too large). 
 
 from __future__ import annotations
 
-from json import loads
+from json import JSONDecoder
 
 from ..errors import ConnectionFailed
 from ..records import Reply, Usage
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 MAX_TEXT_CHARACTERS = 64 * 1024 * 1024
+
+_decode = JSONDecoder().decode
 
 
 class Answer:
@@ -104,7 +106,7 @@ class Answer:
 
     def _parsed(self, data: str) -> dict[str, Any]:
         try:
-            event = loads(data)
+            event = _decode(data)
         except (ValueError, RecursionError):
             event = None
         if not isinstance(event, dict):

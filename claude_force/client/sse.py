@@ -32,15 +32,18 @@ class Decoder:
 
         Raises ConnectionFailed for an event that is too large or not UTF-8.
         """
-        chunk = self._normalised(chunk)
+        if self._after_return or b"\r" in chunk:
+            chunk = self._normalised(chunk)
         if not chunk:
             return iter(())
-        ends_event = b"\n\n" in chunk or (self._ends_line and chunk.startswith(b"\n"))
         self._pending.append(chunk)
         self._size += len(chunk)
+        may_exceed = self._size > self._limit
+        ends_event = b"\n\n" in chunk or (self._ends_line and chunk.startswith(b"\n"))
         blocks = self._split() if ends_event else []
-        self._ends_line = chunk.endswith(b"\n") and self._size > 0
-        self._check(blocks)
+        self._ends_line = self._size > 0 and chunk.endswith(b"\n")
+        if may_exceed and max([self._size, *map(len, blocks)]) > self._limit:
+            raise ConnectionFailed("the answer holds an event that is too large", retryable=False)
         return filter(None, map(_event, blocks))
 
     def _normalised(self, chunk: bytes) -> bytes:
@@ -53,15 +56,10 @@ class Decoder:
         return chunk
 
     def _split(self) -> list[bytes]:
-        blocks = b"".join(self._pending).split(b"\n\n")
-        rest = blocks.pop()
+        *blocks, rest = b"".join(self._pending).split(b"\n\n")
         self._pending = [rest] if rest else []
         self._size = len(rest)
         return blocks
-
-    def _check(self, blocks: list[bytes]) -> None:
-        if self._size > self._limit or any(len(block) > self._limit for block in blocks):
-            raise ConnectionFailed("the answer holds an event that is too large", retryable=False)
 
 
 def _event(block: bytes) -> tuple[str, str] | None:

@@ -56,7 +56,7 @@ class SdkTransport:
         stream = self._sent(request, deadline)
         answer = Answer(on_text, request_id=stream.response.headers.get("request-id"), secrets=self._endpoint.secrets)
         with stream, _cut_at(deadline, stream.response):
-            if "json" in stream.response.headers.get("content-type", ""):
+            if "json" in stream.response.headers.get("content-type", "").lower():
                 answer.whole(self._body(stream, deadline))
             else:
                 self._take_all(stream, answer, deadline)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from json import dumps
 
 from ..dag import dependents, order
+from .table import one_line
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,26 +28,32 @@ def _text(workflow: Workflow) -> str:
     for step in sorted(workflow.steps, key=lambda s: level[s.id]):
         after = f"  after {', '.join(step.dependencies)}" if step.dependencies else ""
         many = f"  for each of {_many(step.foreach)}" if step.foreach is not None else ""
-        lines.append(f"{'    ' * level[step.id]}{step.id} ({step.agent}){after}{many}")
+        lines.append(f"{'    ' * level[step.id]}{one_line(f'{step.id} ({step.agent}){after}{many}')}")
     return "\n".join(lines)
 
 
 def _mermaid(workflow: Workflow) -> str:
     number = {step.id: f"s{n}" for n, step in enumerate(workflow.steps)}
-    nodes = [f'    {number[s.id]}["{_entity(s.id)}<br/>{_entity(s.agent)}"]' for s in workflow.steps]
+    nodes = [f'    {number[s.id]}["{_entities(s.id)}<br/>{_entities(s.agent)}"]' for s in workflow.steps]
     edges = [f"    {number[a]} --> {number[b]}" for a, waiting in dependents(workflow).items() for b in waiting]
     return "\n".join(["flowchart TD", *nodes, *edges])
 
 
 def _dot(workflow: Workflow) -> str:
-    labels = {s.id: dumps(s.id + "\n" + s.agent) for s in workflow.steps}
-    nodes = [f"    {dumps(i)} [label={label}];" for i, label in labels.items()]
-    edges = [f"    {dumps(a)} -> {dumps(b)};" for a, waiting in dependents(workflow).items() for b in waiting]
-    return "\n".join([f"digraph {dumps(workflow.name)} {{", *nodes, *edges, "}"])
+    nodes = [f"    {_quoted(s.id)} [label={_quoted(s.id, s.agent)}];" for s in workflow.steps]
+    edges = [f"    {_quoted(a)} -> {_quoted(b)};" for a, waiting in dependents(workflow).items() for b in waiting]
+    return "\n".join([f"digraph {_quoted(workflow.name)} {{", *nodes, *edges, "}"])
 
 
-def _entity(text: str) -> str:
-    return text.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;").replace(">", "&gt;")
+def _entities(text: str) -> str:
+    """Return `text` as Mermaid writes it in a label: what is neither letter nor digit could mean something there."""
+    return re.sub(r"[^\w .,/-]", lambda match: f"#{ord(match[0])};", one_line(text))
+
+
+def _quoted(*lines: str) -> str:
+    """Return `lines` as one string of the DOT language, which escapes as JSON does but reads HTML entities too."""
+    text = "\n".join(one_line(line).replace("&", "&amp;") for line in lines)
+    return dumps(text, ensure_ascii=False)
 
 
 def _many(foreach: object) -> str:

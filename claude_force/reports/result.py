@@ -1,4 +1,4 @@
-"""The JSON results of contract: what a program is told of an execution and of a run."""
+"""What `--json` says of an execution and of a run: the objects that programs read."""
 
 from __future__ import annotations
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 
+from ..dag import order
 from .table import columns, cut, duration, money, plural
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from typing import Any
 
     from ..records import Outcome, Workflow
 
@@ -38,14 +38,12 @@ def _bar(outcome: Outcome, total: float, names: int, room: int, mark: str) -> st
 
 def critical_path(workflow: Workflow, outcomes: Mapping[str, Outcome]) -> float:
     """Return the longest sum of step times, in seconds, along dependencies: no number of jobs can beat it."""
+    dependencies = {step.id: step.dependencies for step in workflow.steps}
     ends: dict[str, float] = {}
-    left = {step.id: step for step in workflow.steps if step.id in outcomes}
-    while left:
-        ready = [s for s in left.values() if not any(d in left for d in s.dependencies)]
-        for step in ready:
-            before = max((ends[d] for d in step.dependencies if d in ends), default=0.0)
-            ends[step.id] = before + outcomes[step.id].finished - outcomes[step.id].started
-            del left[step.id]
+    for step_id in order(workflow):
+        outcome = outcomes.get(step_id)
+        took = outcome.finished - outcome.started if outcome else 0.0
+        ends[step_id] = took + max((ends[d] for d in dependencies[step_id]), default=0.0)
     return max(ends.values(), default=0.0)
 
 
@@ -61,7 +59,7 @@ def cost(outcomes: Mapping[str, Outcome]) -> int | None:
     return None if None in costs else sum(c or 0 for c in costs)
 
 
-def census_line(counts: Mapping[str, Any], spent: int | None, saved: int, seconds: float, run_id: str) -> str:
+def census_line(counts: Mapping[str, int], spent: int | None, saved: int, seconds: float, run_id: str) -> str:
     """Return the line that ends a run."""
     ended = ", ".join(f"{counts[s]} {s}" for s in ("ok", "cached", "failed", "skipped") if counts[s])
     parts = [f"{plural(counts['planned'], 'step')}: {ended or 'none run'}", duration(seconds), money(spent)]

@@ -156,7 +156,7 @@ class Behaviour:
     """The settings of a simulator. Raises UsageError where one is out of range."""
 
     latency: Latency = Latency()
-    """Time before an answer to a message begins."""
+    """Time before an answer to a message begins; errors come at once."""
     chunk_delay: float = 0.0
     """Seconds between the pieces of a streamed text."""
     chunk_characters: int = 24

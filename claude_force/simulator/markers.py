@@ -127,4 +127,5 @@ _READERS = {field.name: _OF_TYPE[str(field.type).partition(" ")[0]] for field in
 
 
 def _unreadable(where: str, why: str = "") -> Problem:
-    return Problem(f"[simulated] a [[simulate: …]] marker cannot be read at '{where}'" + (f": {why}" if why else ""))
+    place = f"[simulated] a [[simulate: …]] marker cannot be read at '{where.strip()}'"
+    return Problem(f"{place}: {why}" if why else place)

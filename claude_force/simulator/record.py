@@ -36,7 +36,7 @@ class Received:
         """The body as JSON, or None where it is none. Read on demand, so that serving does not pay for it."""
         try:
             return loads(self.raw)
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
 
 

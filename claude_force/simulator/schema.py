@@ -54,7 +54,7 @@ def check_tool_schema(schema: Any, where: str) -> None:
 
 
 def minimal(schema: dict[str, Any]) -> Any:
-    """Return a small instance of a checked schema; its strings say that they are simulated, with the property's name."""
+    """Return a small instance of a checked schema; strings say that they are simulated, and their property's name."""
     return _instance(schema, schema, "", ())
 
 
@@ -98,7 +98,7 @@ def _merged(parts: list[Any]) -> Any:
 def _nodes(
     node: Any, path: str, root: Any, refs: tuple[str, ...], *, circles: bool
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield every schema in `node` with its path, following references once; `circles` says whether they may recur."""
+    """Yield every schema in `node` with its path, references followed; `circles` says whether they may recur."""
     if not isinstance(node, dict):
         raise Problem(f"{path}: Input should be a valid dictionary")
     yield path, node

@@ -1,0 +1,327 @@
+"""`doctor`: what this machine, the settings and the network say, and what to do about it.
+
+Every check ends in one sentence and none of them stops the others. A key is looked at and sent, never shown.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from .. import __version__, models
+from ..config import Settings
+from ..errors import AuthenticationFailed, ForceError, NotFound, UsageError
+from ..records import Result
+from ..reports.table import plural
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+    from collections.abc import Iterable, Iterator, Mapping
+    from typing import Any, Literal
+
+    from ..client.endpoint import Endpoint
+    from ..workspace import Workspace
+
+    Status = Literal["ok", "warning", "problem"]
+
+PATIENCE_SECONDS = 5.0
+"""How long a connection, and then the answer, may take."""
+CLOCK_SECONDS = 300
+LITTLE_SPACE, NO_SPACE = 500 * 2**20, 20 * 2**20
+"""In bytes free on the disk that keeps the state."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """What was looked at, how it is, what was found, and what to do if that is not well."""
+
+    name: str
+    status: Status
+    found: str
+    remedy: str = ""
+
+
+def doctor_options(parser: ArgumentParser) -> None:
+    """Add the options of `doctor`."""
+    parser.add_argument("--offline", action="store_true", help="do not touch the network")
+
+
+def doctor(args: Namespace, workspace: Workspace) -> Result:
+    """Check this machine, the settings, the key and the address; exit 1 if something is a problem."""
+    settings, wrong = _settings(workspace)
+    checks = [*_machine(workspace), wrong or _settings_files(workspace)]
+    if not wrong:
+        checks += [*_extras(settings.client), *_models(workspace)]
+    checks += _network(workspace, settings, offline=args.offline)
+    bad = any(check.status == "problem" for check in checks)
+    data = {"schema_version": 1, "success": not bad, "checks": [vars(check) for check in checks]}
+    return Result(data, _text(checks), exit_code=1 if bad else 0)
+
+
+def _machine(workspace: Workspace) -> Iterator[Check]:
+    yield Check("python", "ok", f"{sys.version.split()[0]}, {sys.executable}; claude-force {__version__}")
+    yield encoding(workspace.screen.stdout.encoding)
+    yield _home(workspace.home)
+    yield from _state(workspace.state)
+    place = _existing(workspace.state)
+    yield space(_free_bytes(place), place)
+
+
+def _network(workspace: Workspace, settings: Settings, *, offline: bool) -> Iterator[Check]:
+    """Yield what there is to say of the key, the proxy, the address, the clock and the API."""
+    try:
+        file = settings.api_key_file
+        key = _key_in(file) if file else None
+        from ..client.endpoint import endpoint  # not needed by whoever only asks for the other checks
+
+        far = endpoint(workspace.environment, base_url=settings.base_url, api_key=key)
+    except AuthenticationFailed as error:
+        yield Check("key", "problem", error.message, error.hint)
+        return
+    except UsageError as error:
+        yield Check("address", "problem", error.message, error.hint)
+        return
+    yield from _key(far, settings, workspace.environment)
+    yield Check("proxy", "ok", f"{far.proxy.host}:{far.proxy.port}" if far.proxy else "none")
+    if offline:
+        yield Check("address", "ok", f"{far.url}; not tried, as --offline asks")
+    else:
+        yield from _reached(far, settings)
+
+
+def encoding(name: str | None) -> Check:
+    """Say whether stdout can show every character, given the name of its encoding."""
+    if (name or "").lower().replace("-", "").replace("_", "") == "utf8":
+        return Check("encoding", "ok", "UTF-8")
+    return Check("encoding", "warning", f"stdout is {name}: other characters show as \\x…", "set PYTHONUTF8=1")
+
+
+def space(free: int, place: Path) -> Check:
+    """Say whether `free` bytes are enough for the state on the disk of `place`."""
+    found = f"{free / 2**30:.1f} GiB free at {place}"
+    if free < NO_SPACE:
+        return Check("disk", "problem", found, "make room: results cannot be recorded")
+    status: Status = "warning" if free < LITTLE_SPACE else "ok"
+    return Check("disk", status, found, "make room, or: claude-force cache prune" if free < LITTLE_SPACE else "")
+
+
+def clock(date: str | None, now: float) -> Check | None:
+    """Compare a server's Date header with `now`, in seconds since the epoch; None if there is nothing to compare."""
+    from email.utils import parsedate_to_datetime  # 10 ms that only this command pays
+
+    try:
+        ahead = now - parsedate_to_datetime(date or "").timestamp()
+    except (ValueError, OverflowError):
+        return None
+    if abs(ahead) <= CLOCK_SECONDS:
+        return Check("clock", "ok", "agrees with the server's")
+    side = "ahead of" if ahead > 0 else "behind"
+    found = f"{abs(ahead) / 60:.0f} min {side} the server's"
+    return Check("clock", "warning", found, "set the clock: certificates, dates of prices and budgets hang on it")
+
+
+def _existing(path: Path) -> Path:
+    return next(p for p in (path, *path.parents) if p.exists())
+
+
+def _free_bytes(place: Path) -> int:
+    from shutil import disk_usage  # 8 ms that only this command pays
+
+    return disk_usage(place).free
+
+
+def _writable(path: Path) -> bool:
+    return os.access(path, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
+
+
+def _home(home: Path) -> Check:
+    if not _writable(_existing(home)):
+        return Check("home", "problem", f"{home} cannot be written", "name another place in CLAUDE_FORCE_HOME")
+    return Check("home", "ok", str(home) if home.is_dir() else f"{home}, made when it is needed")
+
+
+def _state(state: Path) -> Iterator[Check]:
+    place = _existing(state)
+    if not state.is_dir() and state.exists():
+        yield Check("project", "problem", f"{state} is no directory", "move that file away")
+    elif not _writable(place):
+        yield Check("project", "problem", f"{place} cannot be written, so no state is kept", f"chmod u+w '{place}'")
+    elif state.is_dir() and state.stat().st_mode & 0o022:
+        remedy = f"chmod go-w '{state}': who can write there decides what your agents do"
+        yield Check("project", "warning", f"{state} can be written by others", remedy)
+    else:
+        yield Check("project", "ok", str(state))
+    exposed = [p for name in _STATE if (p := state / name).exists() and p.stat().st_mode & 0o077]
+    if exposed:
+        names = ", ".join(p.name for p in exposed)
+        remedy = "chmod -R go= " + " ".join(f"'{p}'" for p in exposed)
+        yield Check("privacy", "warning", f"others may read {names} in {state}, with prompts and answers", remedy)
+
+
+_STATE = ("metrics", "cache", "runs", "agent_memory.db", "state.db")
+
+
+def _settings(workspace: Workspace) -> tuple[Settings, Check | None]:
+    """Return the settings, or those that are built in and what is wrong with the user's."""
+    try:
+        return workspace.settings, None
+    except UsageError as error:
+        return Settings(), Check("settings", "problem", error.message, error.hint or "see: claude-force validate")
+
+
+def _settings_files(workspace: Workspace) -> Check:
+    files = set(workspace.settings.origins.values()) - {"built in"}
+    return Check("settings", "ok", f"from {', '.join(sorted(files))}" if files else "all built in: no claude.json")
+
+
+def _extras(client: str) -> Iterator[Check]:
+    from importlib.util import find_spec
+
+    from ..extras import PARTS
+
+    for kind, parts in PARTS.items():
+        for name, (_, _, package, extra) in parts.items():
+            if not package:
+                continue
+            remedy = f"pip install 'claude-force[{extra}]'"
+            if find_spec(package):
+                yield Check(f"extra {extra}", "ok", f"{package} {_version(package)}")
+            elif kind == "transport" and name == client:
+                yield Check(f"extra {extra}", "problem", f"the client '{name}' needs {package}", remedy)
+            else:
+                yield Check(f"extra {extra}", "ok", f"not installed, and not needed; to have it: {remedy}")
+
+
+def _version(package: str) -> str:
+    from importlib.metadata import PackageNotFoundError, version  # 30 ms, but importing the package can take a second
+
+    try:
+        return version(package.replace("_", "-"))
+    except PackageNotFoundError:
+        return "of unknown version"
+
+
+def _models(workspace: Workspace) -> Iterator[Check]:
+    wanted = {workspace.settings.default_model: "the default model"}
+    try:
+        for agent in workspace.agents():
+            if agent.model:
+                wanted.setdefault(agent.model, f"agent '{agent.name}'")
+    except ForceError as error:
+        yield Check("agents", "problem", error.message, error.hint)
+    found = [_model(name, user, workspace.settings.prices) for name, user in wanted.items()]
+    yield from (check for check in found if check.status != "ok")
+    if all(check.status == "ok" for check in found):
+        yield Check("models", "ok", ", ".join(check.found for check in found))
+
+
+def _model(name: str, user: str, prices: Any) -> Check:
+    try:
+        model, warning = models.find(name, prices=prices)
+    except NotFound as error:
+        return Check("models", "problem", f"{user}: {error.message}", error.hint)
+    if warning:
+        return Check("models", "warning", f"{user}: {warning}", "see: claude-force list models")
+    return Check("models", "ok", model.id)
+
+
+def _key_in(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise AuthenticationFailed(f"api_key_file {file}: {reason.lower()}", hint="check the path") from None
+
+
+def _key(far: Endpoint, settings: Settings, environment: Mapping[str, str]) -> Iterator[Check]:
+    file = settings.api_key_file
+    if file and file.stat().st_mode & 0o077:
+        yield Check("key file", "warning", f"others may read {file}", f"chmod 600 '{file}'")
+    variables = [name for name in ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN") if environment.get(name, "").strip()]
+    if key := far.api_key or far.auth_token:
+        yield _shape(key, far, str(file) if file else variables[0])
+    elif far.authenticated:
+        yield Check("key", "ok", "from ANTHROPIC_CUSTOM_HEADERS")
+    elif settings.client == "anthropic":
+        yield Check("key", "ok", "none: the official SDK uses its own sign-in")
+    else:
+        remedy = "set ANTHROPIC_API_KEY; without a key there is: claude-force demo"
+        yield Check("key", "problem", "there is none", remedy)
+    if len(variables) > 1 and not file:
+        yield Check("key", "warning", f"{' and '.join(variables)} are both set: the first counts", "unset one of them")
+
+
+def _shape(key: str, far: Endpoint, source: str) -> Check:
+    if far.host.endswith("anthropic.com") and not key.startswith("sk-ant-"):
+        found = f"from {source}, but it does not begin with sk-ant-"
+        return Check("key", "warning", found, "compare it with the one in the Claude Console")
+    return Check("key", "ok", f"from {source}")
+
+
+def _reached(far: Endpoint, settings: Settings) -> Iterator[Check]:
+    patient = replace(far, connect_timeout=PATIENCE_SECONDS, idle_timeout=PATIENCE_SECONDS)
+    started = time.monotonic()
+    try:
+        date = _date(patient)
+    except ForceError as error:
+        yield Check("address", "problem", error.message, error.hint or "check the network, the address and the proxy")
+        return
+    yield Check("address", "ok", f"{far.url} answers in {(time.monotonic() - started) * 1000:.0f} ms")
+    if (told := clock(date, time.time())) is not None:
+        yield told
+    if far.authenticated:
+        yield from _api(patient, settings)
+
+
+def _date(far: Endpoint) -> str | None:
+    """Return the Date header of an answer that needs no key."""
+    from ..client.connection import Pool
+
+    target = f"{far.url}/" if far.proxy and far.scheme == "http" else f"{far.prefix}/"
+    head = f"HEAD {target} HTTP/1.1\r\nhost: {far.authority}\r\n"
+    if far.proxy and far.proxy.authorization and far.scheme == "http":
+        head += f"proxy-authorization: {far.proxy.authorization}\r\n"
+    pool = Pool(far)
+    connection = pool.take(time.monotonic() + 2 * PATIENCE_SECONDS)
+    try:
+        return connection.exchange(f"{head}\r\n".encode("ascii"), b"").headers.get("date")
+    finally:
+        connection.close()
+
+
+def _api(far: Endpoint, settings: Settings) -> Iterator[Check]:
+    from ..client.http import HttpTransport
+
+    transport = HttpTransport(far)
+    try:
+        page = transport.get_json("/v1/models?limit=1000", deadline=time.monotonic() + 2 * PATIENCE_SECONDS)
+    except AuthenticationFailed as error:
+        yield Check("api", "problem", error.message, error.hint or "the key is not accepted: make a new one")
+    except ForceError as error:
+        yield Check("api", "problem", error.message, error.hint or "try again later")
+    else:
+        served = {entry.get("id") for entry in page.get("data", []) if isinstance(entry, dict)}
+        yield Check("api", "ok", f"accepts the key and serves {plural(len(served), 'model')}")
+        yield from _served(served, settings)
+    finally:
+        transport.close()
+
+
+def _served(served: set[Any], settings: Settings) -> Iterator[Check]:
+    check = _model(settings.default_model, "the default model", settings.prices)
+    if served and check.status == "ok" and check.found not in served:
+        found = f"the default model {check.found} is not among those that this key may use"
+        yield Check("models", "warning", found, "choose another default_model, or ask who gave you the key")
+
+
+def _text(checks: Iterable[Check]) -> str:
+    lines = []
+    for check in checks:
+        lines.append(f"{check.status:8} {check.name}: {check.found}")
+        if check.remedy:
+            lines.append(f"{'':8} → {check.remedy}")
+    return "\n".join(lines)

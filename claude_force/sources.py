@@ -1,0 +1,154 @@
+"""Files of the library: which there are in a directory, and the text of one, read within limits.
+
+A file that cannot be used is no exception here: what would be its content is a `Problem`. What a file means is not
+known here.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from .markdown import Document, decode, parse
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any, Literal
+
+    Severity = Literal["error", "warning", "note"]
+
+SIZE_LIMIT = 1 << 20
+"""In bytes: thirty times the largest agent in public use."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something that the author of a file should know: where, how bad, what, and what to do."""
+
+    path: Path
+    line: int
+    severity: Severity
+    message: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line}: {self.message}; {self.remedy}"
+
+
+def error(path: Path, line: int, message: str, remedy: str) -> Problem:
+    """Return a problem for which a file is refused."""
+    return Problem(path, line, "error", message, remedy)
+
+
+def read_text(path: Path, boundary: Path | None = None) -> str | Problem:
+    """Return the text of a regular file of at most `SIZE_LIMIT` bytes whose resolved path lies inside `boundary`."""
+    if not _is_inside(path, boundary):
+        return error(path, 1, f"this leads out of {boundary} and is not read", "put a copy in place of the link")
+    try:
+        data = _read_bytes(path)
+    except OSError as failure:
+        return error(path, 1, f"this cannot be read: {failure.strerror}", "check the path and its permissions")
+    if len(data) > SIZE_LIMIT:
+        return error(path, 1, f"the file is larger than {SIZE_LIMIT} bytes", "shorten it")
+    try:
+        return decode(data)
+    except UnicodeDecodeError as failure:
+        line = data.count(b"\n", 0, failure.start) + 1
+        return error(path, line, f"byte {failure.start} is not {failure.encoding.upper()}", "save the file as UTF-8")
+
+
+def read_document(path: Path, boundary: Path | None = None) -> Document | Problem:
+    """Return the file at `path` taken apart as Markdown with front matter."""
+    text = read_text(path, boundary)
+    return text if isinstance(text, Problem) else parse(text)
+
+
+def read_data(path: Path, boundary: Path | None = None) -> dict[str, Any] | Problem:
+    """Return the object in a JSON file, or in a TOML file, as which every other one is read."""
+    text = read_text(path, boundary)
+    if isinstance(text, Problem):
+        return text
+    syntax = "JSON" if path.suffix.lower() == ".json" else "TOML"
+    try:
+        data = _parse_json(text) if syntax == "JSON" else _parse_toml(text)
+    except RecursionError:
+        return error(path, 1, "its values are nested too deeply", "nest them less")
+    except ValueError as failure:
+        return error(path, _error_line(failure, text), f"{syntax} syntax: {failure}", "correct that line")
+    return data if isinstance(data, dict) else error(path, 1, "this is no object with keys", "put its keys into { }")
+
+
+def agent_files(directory: Path, boundary: Path | None = None) -> Iterator[Path]:
+    """Yield the Markdown files below `directory`, and each directory that may not or cannot be entered.
+
+    Reading such a directory tells why. Links are followed, each place is entered once, hidden names are passed over.
+    """
+    seen: set[str] = set()
+    failed: list[OSError] = []
+    for place, inner, files in os.walk(directory, followlinks=True, onerror=failed.append):
+        real = os.path.realpath(place)
+        if real in seen:
+            inner.clear()
+        elif not _is_inside(place, boundary):
+            inner.clear()
+            yield Path(place)
+        else:
+            yield from (Path(place, name) for name in files if name.lower().endswith(".md") and name[0] != ".")
+        inner[:] = [name for name in inner if name[0] != "."]
+        seen.add(real)
+    yield from (Path(failure.filename) for failure in failed if not isinstance(failure, FileNotFoundError))
+
+
+def skill_files(directory: Path) -> Iterator[Path]:
+    """Yield the file `SKILL.md` of each directory in `directory` that has one."""
+    for place in _contents(directory):
+        if place == directory or os.path.isfile(place / "SKILL.md"):
+            yield place / "SKILL.md"
+
+
+def workflow_files(directory: Path) -> Iterator[Path]:
+    """Yield the TOML and JSON files in `directory`."""
+    return (path for path in _contents(directory) if path == directory or path.suffix.lower() in {".toml", ".json"})
+
+
+def _contents(directory: Path) -> list[Path]:
+    """List a directory without hidden names; one that cannot be listed is its own content: reading that says why."""
+    try:
+        return sorted(path for path in directory.iterdir() if path.name[0] != ".")
+    except FileNotFoundError:
+        return []
+    except OSError:
+        return [directory]
+
+
+def _is_inside(path: Path | str, boundary: Path | None) -> bool:
+    return boundary is None or Path(os.path.realpath(path)).is_relative_to(os.path.realpath(boundary))
+
+
+def _read_bytes(path: Path) -> bytes:
+    """Read one byte more than the limit at most; a pipe is refused, for opening it would wait for a writer."""
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise OSError(None, "not a regular file")
+    with open(path, "rb") as stream:
+        return stream.read(SIZE_LIMIT + 1)
+
+
+def _parse_json(text: str) -> object:
+    from json import loads
+
+    return loads(text)
+
+
+def _parse_toml(text: str) -> object:
+    from tomllib import loads  # 4 ms, needed by workflows alone
+
+    return loads(text)
+
+
+def _error_line(failure: ValueError, text: str) -> int:
+    """Return the line of a syntax error; the TOML parser names it in its words only."""
+    line = getattr(failure, "lineno", None) or str(failure).rpartition("(at line ")[2].partition(",")[0]
+    return int(line) if str(line).isdecimal() else text.count("\n") + 1

@@ -1,0 +1,298 @@
+"""The runner against a real server: order, parallelism, foreach, conditions, failures, retries, interruption."""
+
+import signal
+import threading
+from contextlib import closing
+
+import pytest
+
+from claude_force.errors import Interrupted
+from claude_force.output import Screen
+from claude_force.runner import run
+from claude_force.simulator import Behaviour, Simulator
+from claude_force.workflow import parse
+from claude_force.workspace import Workspace
+
+
+@pytest.fixture
+def simulator(monkeypatch):
+    with Simulator(Behaviour()) as simulator:
+        monkeypatch.setenv("ANTHROPIC_BASE_URL", simulator.url)
+        monkeypatch.setenv("ANTHROPIC_API_KEY", "test-key")
+        monkeypatch.setenv("CLAUDE_FORCE_RETRIES", "0")
+        yield simulator
+
+
+@pytest.fixture
+def workspace(project, simulator):
+    agents = project / ".claude" / "agents"
+    agents.mkdir()
+    (agents / "echo.md").write_text("---\nname: echo\ndescription: says\nmodel: haiku\n---\nYou echo.\n")
+    screen = Screen()
+    screen.quiet = True
+    with Workspace(screen=screen) as workspace:
+        yield workspace
+
+
+def reply(text):
+    return f"[[simulate: reply=<<{text}>>]]"
+
+
+def workflow(*steps, **others):
+    data = {"steps": [{"agent": "echo", **step} for step in steps], **others}
+    return parse("w", data, source="test", read_schema=lambda name: "{}")
+
+
+def outcomes(workspace, source, *, task="", given=None, **wishes):
+    plan = workspace.plan(source, task, given=given)
+    with closing(run(plan, workspace.line(plan, **wishes))) as going:
+        return list(going)
+
+
+def by_step(found):
+    return {o.step: o for o in found if o.member is None}
+
+
+def prompts(simulator):
+    return ["".join(b["text"] for b in r.body["messages"][0]["content"]) for r in simulator.requests]
+
+
+def test_a_step_is_given_what_its_dependencies_put_out_in_declared_order(workspace, simulator):
+    steps = workflow(
+        {"id": "a", "task": reply("from A")},
+        {"id": "b", "task": reply("from B")},
+        {"id": "c", "task": f"join {reply('end')}", "dependencies": ["b", "a"]},
+    )
+    found = by_step(outcomes(workspace, steps))
+    assert [found[i].output for i in "abc"] == ["from A", "from B", "end"]
+    last = prompts(simulator)[-1]
+    assert last.index("## Output of step 'b'") < last.index("from B") < last.index("## Output of step 'a'")
+    assert last.index("## Output of step 'a'") < last.index("from A")
+
+
+def test_a_step_that_names_an_output_is_given_that_output_and_no_other(workspace, simulator):
+    steps = workflow(
+        {"id": "a", "task": reply("alpha")},
+        {"id": "b", "task": reply("beta")},
+        {"id": "c", "task": "only {{steps.a.output}}", "dependencies": ["a", "b"]},
+    )
+    outcomes(workspace, steps)
+    assert "alpha" in prompts(simulator)[-1]
+    assert "beta" not in prompts(simulator)[-1]
+
+
+def test_what_an_answer_holds_is_never_read_as_a_template_of_ours(workspace, simulator):
+    steps = workflow(
+        {"id": "a", "task": reply(r"\{{task}} and \{{input.x}}")},
+        {"id": "b", "task": "{{steps.a.output}}", "dependencies": ["a"]},
+    )
+    outcomes(workspace, steps, task="SECRET")
+    assert "{{task}} and {{input.x}}" in prompts(simulator)[-1]
+    assert "SECRET" not in prompts(simulator)[-1]
+
+
+def test_a_step_starts_when_its_own_dependencies_have_ended_and_not_those_of_others(workspace, simulator):
+    steps = workflow(
+        {"id": "slow", "task": "[[simulate: latency=0.5s]]"},
+        {"id": "quick", "task": "[[simulate: latency=0.01s]]"},
+        {"id": "after-quick", "dependencies": ["quick"], "task": "go"},
+    )
+    order = [o.step for o in outcomes(workspace, steps)]
+    assert order == ["quick", "after-quick", "slow"]
+
+
+def test_the_longest_path_goes_first_when_jobs_are_few(workspace, simulator):
+    steps = workflow(
+        {"id": "short", "task": "one"},
+        {"id": "long", "task": "two"},
+        {"id": "long-2", "task": "three", "dependencies": ["long"]},
+    )
+    assert [o.step for o in outcomes(workspace, steps, jobs=1)] == ["long", "short", "long-2"]
+
+
+def test_no_more_calls_are_in_flight_than_jobs(workspace, simulator):
+    steps = workflow(*({"id": f"s{n}", "task": "[[simulate: latency=0.03s]]"} for n in range(9)))
+    outcomes(workspace, steps, jobs=3)
+    assert simulator.peak_in_flight == 3
+
+
+def test_foreach_over_a_list_runs_once_for_each_item_and_keeps_their_order(workspace, simulator):
+    steps = workflow({"id": "each", "foreach": ["x", "y", 3], "task": "{{item}} [[simulate: reply=<<ok>>]]"})
+    found = outcomes(workspace, steps)
+    assert [(o.member, o.item) for o in sorted(found[:3], key=lambda o: o.member)] == [(0, "x"), (1, "y"), (2, "3")]
+    assert found[3].output == "### x\n\nok\n\n### y\n\nok\n\n### 3\n\nok"
+    assert len(found[3].members) == 3
+
+
+def test_foreach_over_a_glob_attaches_each_file(workspace, simulator, project):
+    for name in "ab":
+        (project / f"{name}.txt").write_text(f"content of {name}")
+    steps = workflow({"id": "each", "foreach": "*.txt", "files": ["{{item}}"], "task": "read {{item}}"})
+    outcomes(workspace, steps, jobs=1)
+    first, second = prompts(simulator)
+    assert "content of a" in first
+    assert "content of b" not in first
+    assert "content of b" in second
+
+
+def test_foreach_over_json_lines_of_an_earlier_step(workspace, simulator):
+    lines = '{"name": "one", "n": 1}\n{"name": "two", "n": 2}'
+    steps = workflow(
+        {"id": "plan", "task": reply(lines)},
+        {"id": "each", "foreach": "{{steps.plan.output}}", "task": "{{item.name}}={{item.n}}", "dependencies": ["plan"]},
+    )
+    found = by_step(outcomes(workspace, steps, jobs=1))
+    assert [m.status for m in found["each"].members] == ["ok", "ok"]
+    assert "one" in prompts(simulator)[1]
+    assert "two" in prompts(simulator)[2]
+
+
+@pytest.mark.parametrize("text", ['```json\n["a", "b"]\n```', '["a",\n "b"]', '"a"\n\n"b"'])
+def test_foreach_takes_a_json_array_too(workspace, simulator, text):
+    steps = workflow(
+        {"id": "plan", "task": reply(text)},
+        {"id": "each", "foreach": "{{steps.plan.output}}", "task": "do", "dependencies": ["plan"]},
+    )
+    assert [m.item for m in by_step(outcomes(workspace, steps))["each"].members] == ["a", "b"]
+
+
+def test_foreach_over_no_json_fails_that_step_and_says_which_line(workspace, simulator):
+    steps = workflow(
+        {"id": "plan", "task": reply('"a"\nnot json')},
+        {"id": "each", "foreach": "{{steps.plan.output}}", "task": "do", "dependencies": ["plan"]},
+    )
+    error = by_step(outcomes(workspace, steps))["each"].error
+    assert "line 2 of {{steps.plan.output}} is no JSON" in error.message
+
+
+def test_foreach_over_nothing_is_an_empty_success_that_says_so(workspace, simulator):
+    steps = workflow({"id": "each", "foreach": "*.none", "task": "do"}, {"id": "end", "task": "x", "dependencies": ["each"]})
+    found = by_step(outcomes(workspace, steps))
+    assert found["each"].status == "ok"
+    assert "no items" in found["each"].note
+    assert found["end"].status == "ok"
+
+
+def test_a_false_condition_skips_the_step_and_what_depends_on_it_alone(workspace, simulator):
+    steps = workflow(
+        {"id": "triage", "task": reply("harmless")},
+        {"id": "fix", "task": "x", "dependencies": ["triage"], "when": "{{steps.triage.output}} contains BUG"},
+        {"id": "test-fix", "task": "x", "dependencies": ["fix"]},
+        {"id": "report", "task": "x", "dependencies": ["triage", "fix"]},
+    )
+    found = by_step(outcomes(workspace, steps))
+    assert {i: o.status for i, o in found.items()} == {
+        "triage": "ok",
+        "fix": "skipped",
+        "test-fix": "skipped",
+        "report": "ok",
+    }
+
+
+def test_a_failure_stops_the_run_and_tells_what_was_not_started(workspace, simulator):
+    steps = workflow(
+        {"id": "bad", "task": "[[simulate: status=400]]"},
+        {"id": "next", "task": "x", "dependencies": ["bad"]},
+        {"id": "other", "task": "y"},
+    )
+    found = by_step(outcomes(workspace, steps, jobs=1))
+    assert {i: o.status for i, o in found.items()} == {"bad": "failed", "next": "skipped", "other": "skipped"}
+    assert found["other"].note == "not started: 'bad' failed"
+
+
+def test_going_on_after_a_failure_skips_only_what_needs_it(workspace, simulator):
+    steps = workflow(
+        {"id": "bad", "task": "[[simulate: status=400]]"},
+        {"id": "next", "task": "x", "dependencies": ["bad"]},
+        {"id": "last", "task": "x", "dependencies": ["next"]},
+        {"id": "other", "task": "y"},
+    )
+    found = by_step(outcomes(workspace, steps, stop_on_error=False))
+    assert {i: o.status for i, o in found.items()} == {
+        "bad": "failed",
+        "next": "skipped",
+        "last": "skipped",
+        "other": "ok",
+    }
+    assert found["next"].note == "needs 'bad', which failed"
+    assert found["last"].note == "needs 'next', which was not run"
+
+
+@pytest.mark.parametrize(
+    ("marker", "kind", "words"),
+    [
+        ("stop=max_tokens", "truncated", "max_tokens"),
+        ("stop=refusal", "refused", "declined"),
+        ("stop=model_context_window_exceeded", "truncated", "context window"),
+        ("empty", "empty_answer", "empty"),
+        ("stop=pause_turn", "answer_error", "pause_turn"),
+    ],
+)
+def test_an_answer_that_is_none_fails_the_step(workspace, simulator, marker, kind, words):
+    error = outcomes(workspace, workflow({"id": "a", "task": f"[[simulate: {marker}]]"}))[0].error
+    assert error.type == kind
+    assert words in error.message
+
+
+def test_output_that_does_not_fit_its_schema_fails_with_status_5(workspace, simulator):
+    schema = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
+    good = workflow({"id": "a", "task": reply('{"n": 1}'), "schema": schema})
+    bad = workflow({"id": "a", "task": reply('{"n": "x"}'), "schema": schema})
+    assert outcomes(workspace, good)[0].status == "ok"
+    error = outcomes(workspace, bad)[0].error
+    assert error.exit_code == 5
+    assert "$.n" in error.message
+
+
+def test_a_step_is_tried_again_as_often_as_it_says(workspace, simulator):
+    steps = workflow({"id": "a", "task": "[[simulate: status=529 times=2]]", "retries": 2})
+    assert outcomes(workspace, steps)[0].status == "ok"
+    assert len(simulator.requests) == 3
+
+
+def test_a_wrong_request_is_not_tried_again(workspace, simulator):
+    outcomes(workspace, workflow({"id": "a", "task": "[[simulate: status=400]]", "retries": 3}))
+    assert len(simulator.requests) == 1
+
+
+def test_a_step_that_takes_too_long_fails_with_status_124(workspace, simulator):
+    steps = workflow({"id": "a", "task": "[[simulate: hang]]", "timeout_seconds": 0.2})
+    assert outcomes(workspace, steps)[0].error.exit_code == 124
+
+
+def test_an_overall_time_limit_ends_what_hangs(workspace, simulator):
+    steps = workflow({"id": "a", "task": "[[simulate: hang]]"}, {"id": "b", "task": "[[simulate: hang]]"})
+    assert {o.error.exit_code for o in outcomes(workspace, steps, timeout=0.3)} == {124}
+
+
+def test_an_interruption_fails_what_is_in_flight_and_ends(workspace, simulator):
+    steps = workflow(
+        {"id": "done", "task": "x"},
+        {"id": "hangs", "task": "[[simulate: hang]]", "dependencies": ["done"]},
+        {"id": "hangs-too", "task": "[[simulate: hang]]", "dependencies": ["done"]},
+        {"id": "never", "task": "x", "dependencies": ["hangs"]},
+    )
+    plan = workspace.plan(steps, "")
+    going = run(plan, workspace.line(plan))
+    found = [next(going)]
+
+    def interrupt():
+        simulator.wait_for(3, timeout=10)
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+
+    threading.Thread(target=interrupt).start()
+    with pytest.raises(Interrupted):
+        found.extend(going)
+    assert {o.step: o.status for o in found} == {
+        "done": "ok",
+        "hangs": "failed",
+        "hangs-too": "failed",
+        "never": "skipped",
+    }
+
+
+def test_cost_is_that_of_the_model_that_answered_and_a_refusal_before_output_is_free(workspace, simulator):
+    paid = outcomes(workspace, workflow({"id": "a", "task": "hello"}))[0]
+    assert paid.cost == paid.usage.input_tokens * 100 + paid.usage.output_tokens * 500
+    assert outcomes(workspace, workflow({"id": "a", "task": "[[simulate: stop=refusal]]"}))[0].cost == 0
+
