@@ -55,10 +55,11 @@ def text_of(data: bytes, name: str) -> str:
 
 def check_size(files: Sequence[Document], others: int) -> None:
     """Raise ValidationError, naming the largest file, if `files` and `others` bytes pass what one request may hold."""
-    size = others + sum(len(f.text.encode("utf-8", "surrogatepass")) for f in files)
-    if size > LARGEST_REQUEST:
-        largest = max(files, key=lambda f: len(f.text), default=None)
-        about = f"; the largest file is {largest.name} with {len(largest.text) / 2**20:.1f} MiB" if largest else ""
+    sizes = [(len(f.text.encode("utf-8", "surrogatepass")), f.name) for f in files]
+    total = others + sum(size for size, _ in sizes)
+    if total > LARGEST_REQUEST:
+        size, name = max(sizes, default=(0, ""))
+        about = f"; the largest file is {name} with {size / 2**20:.1f} MiB" if name else ""
         raise ValidationError(
-            f"the request has {size / 2**20:.1f} MiB, the API takes 32{about}", hint="attach less, or split the work"
+            f"the request has {total / 2**20:.1f} MiB, the API takes 32{about}", hint="attach less, or split the work"
         )

@@ -78,9 +78,11 @@ class Board:
                 self._drawn = 0
 
     def _tick(self) -> None:
-        while not self._over.wait(_TICK):
+        while True:
             with self._lock:
                 self._draw()
+            if self._over.wait(_TICK):
+                return
 
     def _draw(self) -> None:
         lines = self._lines()
@@ -109,7 +111,7 @@ class Board:
 
     def _state(self, step_id: str) -> tuple[str, str]:
         if outcome := self.results.get(step_id):
-            return outcome.status, describe(outcome).removeprefix(outcome.status).lstrip(" :,")
+            return outcome.status, _detail(outcome)
         if since := self.running.get(step_id):
             done = f", {self.members[step_id]} items done" if step_id in self.members else ""
             return "running", f"{duration(monotonic() - since)}{done}"
@@ -118,9 +120,10 @@ class Board:
 
 def describe(outcome: Outcome) -> str:
     """Return how a step ended: its status, then its time and cost, its error, or why it was not run."""
+    return f"{outcome.status}: {_detail(outcome)}"
+
+
+def _detail(outcome: Outcome) -> str:
     if outcome.error:
-        return f"failed: {outcome.error.message}"
-    if outcome.note:
-        return f"{outcome.status}: {outcome.note}"
-    took = duration(outcome.finished - outcome.started)
-    return f"{outcome.status} in {took}, {money(outcome.cost)}"
+        return outcome.error.message
+    return outcome.note or f"{duration(outcome.finished - outcome.started)}, {money(outcome.cost)}"

@@ -9,7 +9,7 @@ from importlib import import_module
 
 from . import __version__
 from .errors import ForceError, NotFound, UsageError
-from .output import Screen
+from .output import Screen, refuse_closed_stdout
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,6 +49,8 @@ GROUPS = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Carry out the command line `argv`, print what came of it, and return the exit status."""
+    if sys.stdout is None:
+        return refuse_closed_stdout()
     words = list(sys.argv[1:] if argv is None else argv)
     screen = Screen(json="--json" in words)
     try:

@@ -34,6 +34,8 @@ class ForceError(Exception):
 
     exit_code = 1
     retryable = False
+    attempts = 1
+    """How many requests it took to fail."""
 
     def __init__(self, message: str, *, hint: str = "", retryable: bool | None = None) -> None:
         super().__init__(message)

@@ -244,7 +244,7 @@ def _find(kind: Kind, shelves: Sequence[Shelf], name: str, warn: Warn) -> Entry:
 def _direct(kind: Kind, place: Shelf, name: str) -> Entry | None:
     """Return what lies where its name says, so that the rest of the shelf need not be read."""
     path = _place(kind, place, name)
-    if name in {"", ".", ".."} or Path(name).name != name or not os.path.isfile(path):
+    if name in {"", ".", ".."} or Path(name).name != name or not os.path.lexists(path):
         return None
     document = read_document(path, place.boundary)
     return (path, place, document) if _name(kind, path, document) == name else None

@@ -21,7 +21,7 @@ UNCLOSED = "the front matter that opens here is never closed by a line '---'"
 
 # A line at the margin opens a field for certain only if it has one of these names: in a broken description
 # examples stand at the margin too, and their "user:" and "assistant:" are text. Names that such examples
-# use as words (agent, context, shell) are left out; in sound front matter any name opens a field.
+# use as words (agent, context, shell) are left out; where nothing is unsound any name opens a field.
 _NAMES = """
 name description tools disallowedTools model permissionMode maxTurns skills mcpServers hooks memory background effort
 isolation color initialPrompt max_tokens max-tokens emoji vibe author services version category tags allowedTools
@@ -135,7 +135,7 @@ def _fences(lines: list[str]) -> tuple[int, int]:
 
 def _has_fields(lines: list[str]) -> bool:
     """Tell front matter from text between two rules: it is empty, begins with a field, or has one of ours."""
-    keys = [_key(line) for line in lines if not _is_blank(line)]
+    keys = [_key(line) for line in lines if line.lstrip(" \t")[:1] not in {"", "#"}]
     return not keys or keys[0] != "" or "name" in keys or "description" in keys
 
 
@@ -146,10 +146,6 @@ def _indent(line: str) -> int:
 def _dedent(lines: list[str]) -> list[str]:
     indent = min((_indent(line) for line in lines if line.strip(" \t")), default=0)
     return [line[indent:] for line in lines]
-
-
-def _is_blank(line: str) -> bool:
-    return line.lstrip(" \t")[:1] in {"", "#"}
 
 
 def _key(line: str) -> str:
@@ -165,8 +161,10 @@ def _key(line: str) -> str:
 
 def _fields(block: str, line: int) -> Iterator[tuple[int, str, str | list[str], list[tuple[int, str]]]]:
     """Yield line, name, value and problems of each field of `block`, whose first line has the number `line`."""
-    counted = 0
-    for name, style, start, value, end, fault in _entries(block):
+    counted, entries = 0, list(_entries(block, any_key=True))
+    if any(fault >= 0 and (name in _PROSE or name not in _KNOWN) for name, *_, fault in entries):
+        entries = list(_entries(block, any_key=False))
+    for name, style, start, value, end, fault in entries:
         line, counted = line + block.count("\n", counted, start), start
         raw = block[value:end]
         faults = [(line, words) for words in _defects(name, style, raw)]
@@ -176,14 +174,14 @@ def _fields(block: str, line: int) -> Iterator[tuple[int, str, str | list[str], 
         yield line, name, _value(name, style, raw, sound=fault < 0), faults
 
 
-def _entries(block: str) -> Iterator[tuple[str, str, int, int, int, int]]:
+def _entries(block: str, *, any_key: bool) -> Iterator[tuple[str, str, int, int, int, int]]:
     """Yield name, style, start, start of value, end, and the first unsound place or -1, of each field."""
     name, style, start, value, fault, position = "", "nested", 0, 0, -1, 0
     while position < len(block):
         end = block.index("\n", position)
         line = block[position:end]
         key = _key(line)
-        if key and (fault < 0 or name not in _PROSE or key in _KNOWN):
+        if key and (any_key or name not in _PROSE or key in _KNOWN):
             if name:
                 yield name, style, start, value, position, fault
             name, start, value = key, position, position + line.index(":") + 1
@@ -216,7 +214,7 @@ def _follows(style: str, line: str) -> bool:
     if style == "nested" and re.match(r"-[ \t\n]", line + "\n"):
         return True
     indented = line[:1] in {" ", "\t"} and style != "closed"
-    return _is_blank(line) or (indented and (style != "plain" or not _has_colon(line)))
+    return line.lstrip(" \t")[:1] in {"", "#"} or (indented and (style != "plain" or not _has_colon(line)))
 
 
 def _has_colon(text: str) -> bool:
@@ -257,9 +255,11 @@ def _value(name: str, style: str, raw: str, *, sound: bool) -> str | list[str]:
     if style == "block":
         return _block(raw, sound=sound)
     if style == "closed":
-        return _closed(raw, sound=sound)
+        return _closed(raw, sound=sound or name not in _PROSE)
     if sound and "#" in raw:
         raw = re.sub(r"(?m)^[ \t]*+#.*$", "", raw)
+    elif style != "nested" and name not in _PROSE:  # only prose goes on at the margin
+        raw = re.split(r"\n(?=[^ \t\n])", raw, maxsplit=1)[0]
     read = _nested if style == "nested" else _scalar
     return read(raw, comments=sound and name not in _PROSE)
 

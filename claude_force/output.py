@@ -23,7 +23,7 @@ class Screen:
 
     def __init__(self, *, json: bool = False, stdout: TextIO | None = None, stderr: TextIO | None = None) -> None:
         self.stdout = stdout or sys.stdout
-        self.stderr = stderr or sys.stderr
+        self.stderr = stderr or sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  # 2>&-
         self.json = json
         self.quiet = False
         self.verbose = 0
@@ -68,27 +68,18 @@ class Screen:
 
     @property
     def width(self) -> int:
-        """Columns of the terminal, 100 where there is none."""
-        try:
-            return os.get_terminal_size(self.stderr.fileno()).columns
-        except (OSError, ValueError):
-            return 100
+        """Columns of the terminal behind stderr, 100 where there is none."""
+        return _terminal(self.stderr)[0] or 100
+
+    @property
+    def height(self) -> int:
+        """Lines of the terminal behind stderr, 24 where there is none."""
+        return _terminal(self.stderr)[1] or 24
 
     @property
     def page(self) -> int:
         """Columns that a table on stdout may take: those of the terminal, or as many as it likes."""
-        try:
-            return os.get_terminal_size(self.stdout.fileno()).columns
-        except (OSError, ValueError):
-            return 10_000
-
-    @property
-    def height(self) -> int:
-        """Lines of the terminal, 24 where there is none."""
-        try:
-            return os.get_terminal_size(self.stderr.fileno()).lines
-        except (OSError, ValueError):
-            return 24
+        return _terminal(self.stdout)[0] or 10_000
 
     def warn(self, text: str) -> None:
         """Say that something is not as it should be, though the command goes on."""
@@ -123,12 +114,12 @@ class Screen:
         self.close_board()
         if self.json:
             self._print(jsons.dumps(result.data, indent=2 if self.stdout.isatty() else None, default=str))
-        elif not result.streamed:
+        elif result.streamed:
+            self._end_line()
+        elif result.text:
             self._print(result.text)
-        elif not self._at_line_start:
-            self._print("")
         self.stdout.flush()
-        if result.error and (not self.json or result.exit_code == 130):
+        if result.error:
             self._complain(result.error)
         return result.exit_code
 
@@ -168,13 +159,17 @@ class Screen:
     def _say(self, text: str, prefix: str = "") -> None:
         if self._board:
             self._board.clear()
-        if not self._at_line_start and self.stdout.isatty():
-            self._print("")
+        if self.stdout.isatty():
+            self._end_line()
         try:
             self.stderr.write(f"{prefix}{clean(text)}\n")
             self.stderr.flush()
         except (OSError, ValueError):
             return  # nobody listens to stderr; the result matters more
+
+    def _end_line(self) -> None:
+        if not self._at_line_start:
+            self._print("")
 
     def _print(self, text: str) -> None:
         if self.stdout.isatty() and not self.json:
@@ -184,6 +179,20 @@ class Screen:
 
     def _paint(self, text: str, code: str) -> str:
         return f"\033[{code}m{text}\033[0m" if self.color else text
+
+
+def refuse_closed_stdout() -> int:
+    """Say that stdout is closed, before an answer is paid for that nobody could get; return the exit status."""
+    if sys.stderr:
+        sys.stderr.write("claude-force: error: stdout is closed; let it go to a file or to /dev/null\n")
+    return 1
+
+
+def _terminal(stream: TextIO) -> tuple[int, int]:
+    try:
+        return os.get_terminal_size(stream.fileno())
+    except (OSError, ValueError):
+        return 0, 0
 
 
 def _one_line(text: str) -> str:

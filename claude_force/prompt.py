@@ -6,6 +6,8 @@ and recalled sessions are data that somebody else wrote; each is fenced so that 
 
 from __future__ import annotations
 
+from itertools import count
+
 from .models import estimate_tokens
 from .records import Block, Request
 
@@ -71,10 +73,9 @@ _QUOTED = {ord("&"): "&amp;", ord('"'): "&quot;", ord("<"): "&lt;", ord(">"): "&
 def _mark(text: str) -> str:
     from hashlib import sha256
 
-    digest = sha256(text.encode("utf-8", "surrogatepass"))
-    while (mark := digest.hexdigest()[:16]) in text:
-        digest.update(b"again")
-    return mark
+    data = text.encode("utf-8", "surrogatepass")
+    marks = (sha256(b"%d %b" % (attempt, data)).hexdigest()[:16] for attempt in count())
+    return next(mark for mark in marks if mark not in text)
 
 
 def _skill_text(skill: Skill) -> str:

@@ -295,7 +295,9 @@ class _Course:
 
     def failed(self, call: _Call, error: ForceError, started: float, request: Request | None = None) -> Outcome:
         model = request.model if request else None
-        return self.outcome(call, "failed", started, error=error, model=model, attempts=1 if request else 0)
+        return self.outcome(
+            call, "failed", started, error=error, model=model, attempts=error.attempts if request else 0
+        )
 
     def skipped(self, call: _Call, note: str) -> Outcome:
         return self.outcome(call, "skipped", self.now(), note=note)

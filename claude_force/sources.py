@@ -82,9 +82,9 @@ def read_data(path: Path, boundary: Path | None = None) -> dict[str, Any] | Prob
 
 
 def agent_files(directory: Path, boundary: Path | None = None) -> Iterator[Path]:
-    """Yield the Markdown files below `directory`, and each directory that may not or cannot be entered.
+    """Yield the Markdown files below `directory`, and a path that cannot be read for each place that cannot be entered.
 
-    Reading such a directory tells why. Links are followed, each place is entered once, hidden names are passed over.
+    Reading that path tells why. Links are followed, each place is entered once, hidden names are passed over.
     """
     seen: set[str] = set()
     failed: list[OSError] = []
@@ -99,29 +99,29 @@ def agent_files(directory: Path, boundary: Path | None = None) -> Iterator[Path]
             yield from (Path(place, name) for name in files if name.lower().endswith(".md") and name[0] != ".")
         inner[:] = [name for name in inner if name[0] != "."]
         seen.add(real)
-    yield from (Path(failure.filename) for failure in failed if not isinstance(failure, FileNotFoundError))
+    yield from (Path(failure.filename, "*.md") for failure in failed if not isinstance(failure, FileNotFoundError))
 
 
 def skill_files(directory: Path) -> Iterator[Path]:
     """Yield the file `SKILL.md` of each directory in `directory` that has one."""
     for place in _contents(directory):
-        if place == directory or os.path.isfile(place / "SKILL.md"):
+        if place.name == "*" or os.path.isfile(place / "SKILL.md"):
             yield place / "SKILL.md"
 
 
 def workflow_files(directory: Path) -> Iterator[Path]:
     """Yield the TOML and JSON files in `directory`."""
-    return (path for path in _contents(directory) if path == directory or path.suffix.lower() in {".toml", ".json"})
+    return (path for path in _contents(directory) if path.name == "*" or path.suffix.lower() in {".toml", ".json"})
 
 
 def _contents(directory: Path) -> list[Path]:
-    """List a directory without hidden names; one that cannot be listed is its own content: reading that says why."""
+    """List a directory without hidden names; for one that cannot be listed, a path: reading that says why."""
     try:
         return sorted(path for path in directory.iterdir() if path.name[0] != ".")
     except FileNotFoundError:
         return []
     except OSError:
-        return [directory]
+        return [directory / "*"]
 
 
 def _is_inside(path: Path | str, boundary: Path | None) -> bool:

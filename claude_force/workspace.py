@@ -46,7 +46,7 @@ class Workspace:
         start = start or Path.cwd()
         self.screen = screen
         self.environment = os.environ if environment is None else environment
-        self.home = _home()
+        self.home = _home(self.environment)
         self.state = _project(start) or self.home
         self.root = start if self.state == self.home else self.state.parent
         self._config = Path(config) if config else None
@@ -230,8 +230,8 @@ def _key_from(file: str | Path | None) -> str | None:
         raise UsageError(f"cannot read api_key_file {file}: {(error.strerror or str(error)).lower()}") from None
 
 
-def _home() -> Path:
-    if named := os.environ.get("CLAUDE_FORCE_HOME"):
+def _home(environment: Mapping[str, str]) -> Path:
+    if named := environment.get("CLAUDE_FORCE_HOME"):
         return Path(named).absolute()
     return Path(os.path.expanduser("~")).absolute() / ".claude"
 

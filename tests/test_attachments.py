@@ -89,7 +89,7 @@ def test_files_that_are_too_much_together_are_refused_naming_the_largest():
     with pytest.raises(ValidationError) as refused:
         check_size(files, 1025)
 
-    assert refused.value.message.endswith("the API takes 32; the largest file is big with 16.0 MiB")
+    assert refused.value.message.endswith("the API takes 32; the largest file is big with 32.0 MiB")
 
 
 def test_a_task_that_is_too_much_by_itself_is_refused():

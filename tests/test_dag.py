@@ -1,4 +1,5 @@
 from functools import cache
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -73,7 +74,7 @@ def test_a_cycle_is_found_exactly_where_there_is_one_and_its_ids_form_it(edges):
         assert cyclic
         assert named[0] == named[-1]
         assert len(set(named)) == len(named) - 1
-        assert all(before in edges[after] for before, after in zip(named, named[1:], strict=False))
+        assert all(before in edges[after] for before, after in pairwise(named))
     else:
         assert not cyclic
 

@@ -1,5 +1,6 @@
 import os
 import subprocess
+import sys
 
 import pytest
 from hypothesis import given
@@ -92,7 +93,9 @@ def test_what_the_pattern_spells_out_is_found(root, pattern, found):
     assert expand(root, pattern) == [found]
 
 
-@pytest.mark.parametrize("pattern", ["../secret", "../*", "src/../../secret", "**/../../secret", "/etc/passwd", "/etc/*"])
+@pytest.mark.parametrize(
+    "pattern", ["../secret", "../*", "src/../../secret", "**/../../secret", "/etc/passwd", "/etc/*"]
+)
 def test_a_pattern_that_climbs_or_is_absolute_fits_nothing(root, pattern):
     write(root.parent / "secret")
 
@@ -168,6 +171,16 @@ def test_a_deep_tree_is_searched_to_its_end(tmp_path):
         subprocess.run(["rm", "-r", "d"], cwd=tmp_path, check=True)  # shutil.rmtree would recurse too deep
 
 
+def test_what_lies_too_deep_to_be_opened_is_passed_over(tmp_path):
+    code = "import os\nfor _ in range(20):\n    os.mkdir('d' * 250)\n    os.chdir('d' * 250)"
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
+    write(tmp_path / "found")
+    try:
+        assert expand(tmp_path, "**") == ["found"]
+    finally:
+        subprocess.run(["rm", "-r", "d" * 250], cwd=tmp_path, check=True)
+
+
 @given(st.text(alphabet="ab/.*?[]!\0", max_size=20))
 def test_any_pattern_stays_inside(tmp_path_factory, pattern):
     root = tmp_path_factory.getbasetemp() / "globs"
@@ -180,6 +193,8 @@ def test_any_pattern_stays_inside(tmp_path_factory, pattern):
     assert set(expand(root / "in", pattern)) <= {"a", "b/a"}
 
 
-@pytest.mark.parametrize(("text", "wild"), [("a*", True), ("a?", True), ("[a]", True), ("src/a.py", False), ("", False)])
+@pytest.mark.parametrize(
+    ("text", "wild"), [("a*", True), ("a?", True), ("[a]", True), ("src/a.py", False), ("", False)]
+)
 def test_a_wildcard_makes_a_pattern(text, wild):
     assert is_pattern(text) is wild

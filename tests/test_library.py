@@ -162,7 +162,7 @@ def test_every_field_with_a_meaning_is_read_and_the_others_are_named(near):
     agent(
         near,
         "full",
-        "model: opus\neffort: High\nskills: [pdf, xlsx]\nmax-tokens: 4096\ntools: Read, Bash\nhooks:\n  Stop: []\nfoo: 1\n",
+        "model: opus\neffort: High\nskills: [pdf, xlsx]\nmax-tokens: 4096\ntools: Read\nhooks:\n  Stop: []\nfoo: 1\n",
         body="\n\nYou $(never) run {{this}}.\n\n",
     )
     found = library.find_agent([near], "full")
@@ -268,8 +268,8 @@ def test_what_is_no_regular_file_is_refused_and_not_waited_for(near, warnings):
         listener.bind("socket.md")
         assert library.list_agents([near], warn=warnings.append) == ()
     assert [("not a regular file" in text) for text in warnings] == [True, True]
-    with pytest.raises(NotFound):
-        library.find_agent([near], "pipe", warn=warnings.append)
+    with pytest.raises(ValidationError, match="not a regular file"):
+        library.find_agent([near], "pipe")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
@@ -537,13 +537,16 @@ def test_an_unclosed_skill_has_one_error_about_that(near):
 @given(content=st.binary(max_size=200) | st.text(max_size=200).map(lambda text: f"---\n{text}\n---\nx".encode()))
 def test_any_file_is_an_agent_or_a_validation_error(tmp_path_factory, content):
     path = put(tmp_path_factory.getbasetemp() / "any" / "agent.md", content)
+    (checked, *_) = [*lint.check_agents([library.Shelf("x", path.parent, path, path)]), None]
     try:
         found = library.read_agent(path, "project")
-    except ValidationError as error:
-        assert error.message.startswith(f"{path}:")
-        assert error.hint
+    except ValidationError as refused:
+        found = refused
+    if isinstance(found, ValidationError):
+        assert checked is not None
+        assert found.message.startswith(f"{path}:")
+        assert found.hint
     else:
         assert found.prompt
         assert found.name
         assert "\n" not in found.name
-    assert all(problem.line >= 1 for problem in lint.check_agents([library.Shelf("x", path.parent, path, path)]))

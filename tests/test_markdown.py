@@ -74,6 +74,14 @@ def test_examples_at_the_margin_belong_to_the_description_and_known_fields_do_no
     assert found.fields["color"] == "green"
 
 
+def test_an_example_that_looks_like_fields_is_text_if_what_follows_it_is_unsound():
+    example = 'description: Use it. <example>\nContext: slow\nuser: "help"\n</example>\nmodel: opus'
+    found = parse(front(f"name: a\n{example}"))
+    assert list(found.fields) == ["name", "description", "model"]
+    assert found.fields["description"].endswith('Context: slow user: "help" </example>')
+    assert [line for line, _ in found.problems] == [4]
+
+
 def test_text_below_an_empty_description_is_the_description():
     found = document("description-below-key")
     assert found.fields["description"].startswith("<example> Context: nothing")

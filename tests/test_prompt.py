@@ -57,24 +57,6 @@ def test_different_names_stay_different_in_the_fence():
     assert len({prompt.fence(Document(name, "text")) for name in names}) == len(names)
 
 
-def test_a_text_that_holds_its_own_mark_gets_another(monkeypatch):
-    class Digest:
-        """Stands for a digest whose first mark the text has guessed, which nobody can compute for a real one."""
-
-        def __init__(self, _data):
-            self.marks = iter(["guessed-guessed-", "not-guessed-----"])
-
-        def hexdigest(self):
-            return next(self.marks)
-
-        def update(self, more):
-            assert more
-
-    monkeypatch.setattr("hashlib.sha256", Digest)
-
-    assert 'fence="not-guessed-----"' in prompt.fence(Document("name", "guessed-guessed-"))
-
-
 def test_equal_documents_have_equal_fences_and_others_have_other_marks():
     assert prompt.fence(Document("n", "text")) == prompt.fence(Document("n", "text"))
     assert closing_mark(prompt.fence(Document("n", "text"))) != closing_mark(prompt.fence(Document("n", "text2")))

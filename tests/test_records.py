@@ -50,7 +50,9 @@ def test_a_key_is_64_hexadecimal_digits_and_equal_for_equal_requests(request):
 
 
 def test_where_one_block_ends_and_the_next_begins_is_part_of_the_key():
-    assert key(replace(REQUEST, user=(Block("ab"), Block("c")))) != key(replace(REQUEST, user=(Block("a"), Block("bc"))))
+    assert key(replace(REQUEST, user=(Block("ab"), Block("c")))) != key(
+        replace(REQUEST, user=(Block("a"), Block("bc")))
+    )
     assert key(replace(REQUEST, system=(), user=REQUEST.system)) != key(replace(REQUEST, user=()))
 
 
@@ -60,7 +62,8 @@ def test_another_process_with_another_hash_seed_finds_the_same_key(seed):
         "from claude_force.records import *\n"
         "from claude_force import prompt, models\n"
         "agent = Agent('a', 'd', 'prompt', skills=('s',))\n"
-        "request = prompt.build(agent, [Skill('s', 'd', 'body')], 'task', model=models.find('haiku')[0], max_tokens=9,\n"
+        "model, _ = models.find('haiku')\n"
+        "request = prompt.build(agent, [Skill('s', 'd', 'body')], 'task', model=model, max_tokens=9,\n"
         "    schema=canonical({'b': 1, 'a': [2]}), files=[Document('f', 'x')])\n"
         "print(key(request))"
     )

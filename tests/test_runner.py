@@ -139,7 +139,12 @@ def test_foreach_over_json_lines_of_an_earlier_step(workspace, simulator):
     lines = '{"name": "one", "n": 1}\n{"name": "two", "n": 2}'
     steps = workflow(
         {"id": "plan", "task": reply(lines)},
-        {"id": "each", "foreach": "{{steps.plan.output}}", "task": "{{item.name}}={{item.n}}", "dependencies": ["plan"]},
+        {
+            "id": "each",
+            "foreach": "{{steps.plan.output}}",
+            "task": "{{item.name}}={{item.n}}",
+            "dependencies": ["plan"],
+        },
     )
     found = by_step(outcomes(workspace, steps, jobs=1))
     assert [m.status for m in found["each"].members] == ["ok", "ok"]
@@ -166,7 +171,9 @@ def test_foreach_over_no_json_fails_that_step_and_says_which_line(workspace, sim
 
 
 def test_foreach_over_nothing_is_an_empty_success_that_says_so(workspace, simulator):
-    steps = workflow({"id": "each", "foreach": "*.none", "task": "do"}, {"id": "end", "task": "x", "dependencies": ["each"]})
+    steps = workflow(
+        {"id": "each", "foreach": "*.none", "task": "do"}, {"id": "end", "task": "x", "dependencies": ["each"]}
+    )
     found = by_step(outcomes(workspace, steps))
     assert found["each"].status == "ok"
     assert "no items" in found["each"].note
@@ -295,4 +302,3 @@ def test_cost_is_that_of_the_model_that_answered_and_a_refusal_before_output_is_
     paid = outcomes(workspace, workflow({"id": "a", "task": "hello"}))[0]
     assert paid.cost == paid.usage.input_tokens * 100 + paid.usage.output_tokens * 500
     assert outcomes(workspace, workflow({"id": "a", "task": "[[simulate: stop=refusal]]"}))[0].cost == 0
-

@@ -67,7 +67,7 @@ class Patient:
             try:
                 reply = self._transport(request, on_text=show, deadline=deadline)
             except ForceError as error:
-                error.__dict__["attempts"] = attempt
+                error.attempts = attempt
                 if not error.retryable or attempt > self._retries or (show and show.shown):
                     raise
                 self._wait(request, error, attempt, deadline)
@@ -125,7 +125,7 @@ def _out_of_time(error: ForceError, seconds: float, attempt: int) -> ForceError:
     if isinstance(error, TryLater):
         return _gave_up(TryLater, error, hint, attempt, seconds)
     late = TimedOut(error.message, hint=hint, retryable=False)
-    late.__dict__["attempts"] = attempt
+    late.attempts = attempt
     return late
 
 
@@ -139,7 +139,7 @@ def _gave_up(kind: type[ApiError], error: ForceError, hint: str, attempt: int, s
         retry_after=seconds,
         hint=hint,
     )
-    later.__dict__["attempts"] = attempt
+    later.attempts = attempt
     return later
 
 

@@ -146,9 +146,10 @@ def _argument(command: str, action: Action) -> Argument:
 
 
 def _taken(command: str, action: Action) -> str:
-    """Return what an argument takes, by its metavar or name; NAME is of what the command's last word says."""
-    word = str(action.metavar or action.dest).lower().partition(".")[0]
-    return _TAKEN.get(command.split()[-1] if word == "name" else word, "text")
+    """Return what an argument takes, by its metavar or its name; NAME is of what the command's last word says."""
+    metavar = str(action.metavar or "").lower().partition(".")[0]
+    words = (command.rpartition(" ")[2] if metavar == "name" else metavar, action.dest)
+    return next((_TAKEN[word] for word in words if word in _TAKEN), "text")
 
 
 _TAKEN = {
@@ -156,7 +157,6 @@ _TAKEN = {
     "dir": "directories",
     "agent": "agents",
     "skill": "skills",
-    "s": "skills",
     "workflow": "workflows",
     "model": "models",
     "name_or_path": "library",
@@ -230,7 +230,7 @@ def _zsh_function(command: Command) -> str:
 def _zsh_specifications(argument: Argument) -> Iterator[str]:
     value = ""
     if argument.takes:
-        what = _escaped(argument.summary if not argument.flags else argument.takes, ":")
+        what = _escaped(argument.takes if argument.flags else argument.summary or argument.takes, ":")
         value = f":{what}:{_zsh_action(argument)}"
     if not argument.flags:
         yield f"*{value}" if argument.many else value
@@ -244,7 +244,8 @@ def _zsh_specifications(argument: Argument) -> Iterator[str]:
 def _zsh_action(argument: Argument) -> str:
     if argument.choices:
         return f"({' '.join(argument.choices)})"
-    fixed = {"files": "_files", "directories": "_files -/", "text": " "}
+    # A blank tells of a text to type, and keeps options from being completed in its place: not for operands.
+    fixed = {"files": "_files", "directories": "_files -/", "text": " " if argument.flags else "()"}
     return fixed.get(argument.takes, f" _claude_force_names {argument.takes}")
 
 

@@ -5,44 +5,29 @@ Every check ends in one sentence and none of them stops the others. A key is loo
 
 from __future__ import annotations
 
-import os
-import sys
 import time
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 
-from .. import __version__, models
+from .. import models
+from ..client.endpoint import endpoint
 from ..config import Settings
 from ..errors import AuthenticationFailed, ForceError, NotFound, UsageError
 from ..records import Result
 from ..reports.table import plural
+from .machine import Check, clock, machine
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
     from collections.abc import Iterable, Iterator, Mapping
-    from typing import Any, Literal
+    from pathlib import Path
+    from typing import Any
 
     from ..client.endpoint import Endpoint
     from ..workspace import Workspace
 
-    Status = Literal["ok", "warning", "problem"]
-
 PATIENCE_SECONDS = 5.0
 """How long a connection, and then the answer, may take."""
-CLOCK_SECONDS = 300
-LITTLE_SPACE, NO_SPACE = 500 * 2**20, 20 * 2**20
-"""In bytes free on the disk that keeps the state."""
-
-
-@dataclass(frozen=True)
-class Check:
-    """What was looked at, how it is, what was found, and what to do if that is not well."""
-
-    name: str
-    status: Status
-    found: str
-    remedy: str = ""
 
 
 def doctor_options(parser: ArgumentParser) -> None:
@@ -53,7 +38,7 @@ def doctor_options(parser: ArgumentParser) -> None:
 def doctor(args: Namespace, workspace: Workspace) -> Result:
     """Check this machine, the settings, the key and the address; exit 1 if something is a problem."""
     settings, wrong = _settings(workspace)
-    checks = [*_machine(workspace), wrong or _settings_files(workspace)]
+    checks = [*machine(workspace), wrong or _settings_files(workspace)]
     if not wrong:
         checks += [*_extras(settings.client), *_models(workspace)]
     checks += _network(workspace, settings, offline=args.offline)
@@ -62,22 +47,11 @@ def doctor(args: Namespace, workspace: Workspace) -> Result:
     return Result(data, _text(checks), exit_code=1 if bad else 0)
 
 
-def _machine(workspace: Workspace) -> Iterator[Check]:
-    yield Check("python", "ok", f"{sys.version.split()[0]}, {sys.executable}; claude-force {__version__}")
-    yield encoding(workspace.screen.stdout.encoding)
-    yield _home(workspace.home)
-    yield from _state(workspace.state)
-    place = _existing(workspace.state)
-    yield space(_free_bytes(place), place)
-
-
 def _network(workspace: Workspace, settings: Settings, *, offline: bool) -> Iterator[Check]:
     """Yield what there is to say of the key, the proxy, the address, the clock and the API."""
     try:
         file = settings.api_key_file
         key = _key_in(file) if file else None
-        from ..client.endpoint import endpoint  # not needed by whoever only asks for the other checks
-
         far = endpoint(workspace.environment, base_url=settings.base_url, api_key=key)
     except AuthenticationFailed as error:
         yield Check("key", "problem", error.message, error.hint)
@@ -91,78 +65,6 @@ def _network(workspace: Workspace, settings: Settings, *, offline: bool) -> Iter
         yield Check("address", "ok", f"{far.url}; not tried, as --offline asks")
     else:
         yield from _reached(far, settings)
-
-
-def encoding(name: str | None) -> Check:
-    """Say whether stdout can show every character, given the name of its encoding."""
-    if (name or "").lower().replace("-", "").replace("_", "") == "utf8":
-        return Check("encoding", "ok", "UTF-8")
-    return Check("encoding", "warning", f"stdout is {name}: other characters show as \\x…", "set PYTHONUTF8=1")
-
-
-def space(free: int, place: Path) -> Check:
-    """Say whether `free` bytes are enough for the state on the disk of `place`."""
-    found = f"{free / 2**30:.1f} GiB free at {place}"
-    if free < NO_SPACE:
-        return Check("disk", "problem", found, "make room: results cannot be recorded")
-    status: Status = "warning" if free < LITTLE_SPACE else "ok"
-    return Check("disk", status, found, "make room, or: claude-force cache prune" if free < LITTLE_SPACE else "")
-
-
-def clock(date: str | None, now: float) -> Check | None:
-    """Compare a server's Date header with `now`, in seconds since the epoch; None if there is nothing to compare."""
-    from email.utils import parsedate_to_datetime  # 10 ms that only this command pays
-
-    try:
-        ahead = now - parsedate_to_datetime(date or "").timestamp()
-    except (ValueError, OverflowError):
-        return None
-    if abs(ahead) <= CLOCK_SECONDS:
-        return Check("clock", "ok", "agrees with the server's")
-    side = "ahead of" if ahead > 0 else "behind"
-    found = f"{abs(ahead) / 60:.0f} min {side} the server's"
-    return Check("clock", "warning", found, "set the clock: certificates, dates of prices and budgets hang on it")
-
-
-def _existing(path: Path) -> Path:
-    return next(p for p in (path, *path.parents) if p.exists())
-
-
-def _free_bytes(place: Path) -> int:
-    from shutil import disk_usage  # 8 ms that only this command pays
-
-    return disk_usage(place).free
-
-
-def _writable(path: Path) -> bool:
-    return os.access(path, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
-
-
-def _home(home: Path) -> Check:
-    if not _writable(_existing(home)):
-        return Check("home", "problem", f"{home} cannot be written", "name another place in CLAUDE_FORCE_HOME")
-    return Check("home", "ok", str(home) if home.is_dir() else f"{home}, made when it is needed")
-
-
-def _state(state: Path) -> Iterator[Check]:
-    place = _existing(state)
-    if not state.is_dir() and state.exists():
-        yield Check("project", "problem", f"{state} is no directory", "move that file away")
-    elif not _writable(place):
-        yield Check("project", "problem", f"{place} cannot be written, so no state is kept", f"chmod u+w '{place}'")
-    elif state.is_dir() and state.stat().st_mode & 0o022:
-        remedy = f"chmod go-w '{state}': who can write there decides what your agents do"
-        yield Check("project", "warning", f"{state} can be written by others", remedy)
-    else:
-        yield Check("project", "ok", str(state))
-    exposed = [p for name in _STATE if (p := state / name).exists() and p.stat().st_mode & 0o077]
-    if exposed:
-        names = ", ".join(p.name for p in exposed)
-        remedy = "chmod -R go= " + " ".join(f"'{p}'" for p in exposed)
-        yield Check("privacy", "warning", f"others may read {names} in {state}, with prompts and answers", remedy)
-
-
-_STATE = ("metrics", "cache", "runs", "agent_memory.db", "state.db")
 
 
 def _settings(workspace: Workspace) -> tuple[Settings, Check | None]:
@@ -279,7 +181,7 @@ def _reached(far: Endpoint, settings: Settings) -> Iterator[Check]:
 
 def _date(far: Endpoint) -> str | None:
     """Return the Date header of an answer that needs no key."""
-    from ..client.connection import Pool
+    from ..client.connection import Pool  # http.client and ssl: 25 ms that --offline need not pay
 
     target = f"{far.url}/" if far.proxy and far.scheme == "http" else f"{far.prefix}/"
     head = f"HEAD {target} HTTP/1.1\r\nhost: {far.authority}\r\n"

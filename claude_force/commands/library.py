@@ -50,10 +50,19 @@ def list_workflows(args: Namespace, workspace: Workspace) -> Result:
 
 
 def list_models(args: Namespace, workspace: Workspace) -> Result:
-    """List the models with their prices per million tokens."""
+    """List the models with their prices in USD per million tokens."""
     rows = models.price_rows(prices=workspace.settings.prices)
-    text = table(tuple(rows[0]), [[_cell(v) for v in row.values()] for row in rows], width=workspace.screen.page)
-    return Result(rows, text)
+    headings = ("MODEL", "SHORT", "INPUT", "OUTPUT", "CACHE READ", "CONTEXT", "MAX OUTPUT", "STATE")
+    return Result(rows, table(headings, [_model_row(row) for row in rows], width=workspace.screen.page))
+
+
+def _model_row(row: dict[str, Any]) -> tuple[str, ...]:
+    prices = row["usd_per_million_tokens"] or {}
+    rates = [prices.get(kind) for kind in ("input", "output", "cache_read")]
+    usd = ["unknown" if rate is None else f"{rate:.2f}" for rate in rates]
+    state = f"{row['lifecycle']}, use {row['successor']}" if row["successor"] else row["lifecycle"]
+    limits = (f"{row['context_tokens']:,}", f"{row['max_output_tokens']:,}")
+    return (row["id"], ", ".join(row["aliases"]), *usd, *limits, state)
 
 
 def show_agent_options(parser: ArgumentParser) -> None:
@@ -128,9 +137,3 @@ def _path(path: object) -> str | None:
 def _page(item: Agent | Skill, facts: dict[str, Any], text: str) -> str:
     head = "\n".join(f"{name}: {value}" for name, value in facts.items() if value)
     return f"{item.name}: {item.description}\n\n{head}\n\n{text.strip()}"
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, list | tuple):
-        return ", ".join(map(str, value))
-    return "" if value is None else str(value)

@@ -65,14 +65,12 @@ def agent(args: Namespace, workspace: Workspace) -> Result:
     run_id = new_run_id()
     with closing(run(plan, workspace.line(plan, timeout=args.timeout, on_text=on_text))) as outcomes:
         outcome = next(outcomes)
-    data = of_agent(outcome, run_id)
-    shown = streams and not workspace.screen.json
-    if target and outcome.error is None:
+    if outcome.usage.prompt_tokens:
         workspace.screen.note(_summary(outcome, run_id))
+    data, error = of_agent(outcome, run_id), outcome.error
+    if target and error is None:
         return targets.written(target, outcome.output, data)
-    workspace.screen.note(_summary(outcome, run_id))
-    error = outcome.error
-    return Result(data, outcome.output, error, error.exit_code if error else 0, streamed=shown)
+    return Result(data, outcome.output, error, error.exit_code if error else 0, streamed=bool(on_text))
 
 
 def workflow_options(parser: ArgumentParser) -> None:

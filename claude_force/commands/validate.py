@@ -21,10 +21,9 @@ from ..workspace import Workspace
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-    from typing import Any
+    from collections.abc import Callable, Iterator, Sequence
 
-    from ..library import Kind, Shelf
+    from ..library import Shelf
     from ..records import Agent, Workflow
     from ..sources import Severity
 

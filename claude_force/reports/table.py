@@ -57,12 +57,15 @@ def money(nanodollars: int | None) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return a time span as milliseconds, seconds, or minutes and seconds."""
+    """Return a time span in its two largest units, or in one below a minute; 11 characters up to four days."""
     if seconds < 0.9995:
         return f"{seconds * 1000:.0f} ms"
     if seconds < 59.95:
         return f"{seconds:.1f} s"
-    return f"{round(seconds) // 60} min {round(seconds) % 60} s"
+    if seconds < 3599.5:
+        return f"{round(seconds) // 60} min {round(seconds) % 60} s"
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60} min"
 
 
 def clean(text: str) -> str:

@@ -21,7 +21,7 @@ def timeline(outcomes: Sequence[Outcome], *, width: int = 80, blocks: bool = Tru
         return ""
     total = max(o.finished for o in ran) or 1e-9
     names = min(max(columns(o.step) for o in ran), 24)
-    room = max(width - names - 24, 10)
+    room = max(width - names - 26, 10)
     mark = "█" if blocks else "#"
     return "\n".join(_bar(o, total, names, room, mark) for o in sorted(ran, key=lambda o: o.started))
 
@@ -33,7 +33,7 @@ def _bar(outcome: Outcome, total: float, names: int, room: int, mark: str) -> st
     took = duration(outcome.finished - outcome.started)
     cost = money(outcome.cost) if outcome.status == "ok" else outcome.status
     name = cut(outcome.step, names)
-    return f"{name}{' ' * (names - columns(name))}  {bar} {took:>9}  {cost:>9}".rstrip()
+    return f"{name}{' ' * (names - columns(name))}  {bar} {took:>11}  {cost:>9}".rstrip()
 
 
 def critical_path(workflow: Workflow, outcomes: Mapping[str, Outcome]) -> float:

@@ -1,0 +1,473 @@
+"""What a script can rely on: streams, exit codes, JSON, and one clear line for whatever is wrong."""
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from claude_force.cli import main
+from claude_force.simulator import Behaviour, Simulator
+
+
+@pytest.fixture
+def simulator(monkeypatch):
+    with Simulator(Behaviour()) as simulator:
+        monkeypatch.setenv("ANTHROPIC_BASE_URL", simulator.url)
+        monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-secret-of-the-test")
+        monkeypatch.setenv("CLAUDE_FORCE_RETRIES", "0")
+        yield simulator
+
+
+@pytest.fixture
+def far(simulator, project):
+    """A project with an agent and a workflow, and a server to speak to."""
+    write(project, "agents/echo.md", "---\nname: echo\ndescription: says\nmodel: haiku\n---\nYou echo.\n")
+    write(
+        project,
+        "workflows/two.toml",
+        'description = "two"\n[inputs]\nx = "1"\n'
+        '[[steps]]\nid = "a"\nagent = "echo"\ntask = "{{task}} {{input.x}}"\n'
+        '[[steps]]\nid = "b"\nagent = "echo"\ntask = "then"\ndependencies = ["a"]\n',
+    )
+    return simulator
+
+
+@pytest.fixture
+def force(capsys):
+    """Call the command line in this process; returns exit status, stdout, stderr."""
+
+    def call(*words):
+        status = main(words)
+        captured = capsys.readouterr()
+        return status, captured.out, captured.err
+
+    return call
+
+
+def write(project, name, text):
+    path = project / ".claude" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+def start(*words, **settings):
+    return subprocess.Popen([sys.executable, "-m", "claude_force", *words], env=os.environ, text=True, **settings)
+
+
+def test_stdout_has_the_answer_and_nothing_else(far, force):
+    status, out, err = force("run", "agent", "echo", "[[simulate: reply=<<hello>>]]")
+    assert (status, out) == (0, "hello\n")
+    assert "claude-haiku-5-5" in err
+
+
+def test_quiet_says_nothing_on_stderr(far, force):
+    assert force("run", "agent", "echo", "[[simulate: reply=<<hello>>]]", "-q") == (0, "hello\n", "")
+
+
+def test_json_of_run_agent_has_the_fields_of_the_contract(far, force):
+    status, out, _ = force("run", "agent", "echo", "[[simulate: reply=<<hello>>]]", "--json")
+    result = json.loads(out)
+    assert status == 0
+    assert result["success"] is True
+    assert (result["schema_version"], result["agent"], result["output"]) == (1, "echo", "hello")
+    assert set(result["usage"]) == {
+        "input_tokens",
+        "output_tokens",
+        "cache_creation_input_tokens",
+        "cache_read_input_tokens",
+    }
+    assert {
+        "model",
+        "stop_reason",
+        "estimated_cost",
+        "saved_cost",
+        "cached",
+        "execution_time_ms",
+        "run_id",
+        "error",
+    } <= set(result)
+
+
+def test_json_of_run_workflow_has_the_fields_of_the_contract(far, force):
+    status, out, err = force("--json", "run", "workflow", "two", "go", "--input", "x=2")
+    result = json.loads(out)
+    assert status == 0
+    assert set(result["results"]) == {"a", "b"}
+    assert result["execution_order"] == ["a", "b"]
+    assert result["census"] == {"planned": 2, "ok": 2, "cached": 0, "failed": 0, "skipped": 0}
+    assert result["critical_path_seconds"] <= result["total_time_seconds"]
+    assert result["estimated_cost"] == pytest.approx(sum(r["estimated_cost"] for r in result["results"].values()))
+    assert result["run_id"] in err.splitlines()[0]
+    assert far.requests[0].body["messages"][0]["content"][-1]["text"] == "go 2"
+
+
+def test_options_that_all_commands_share_stand_before_or_after_the_command(far, force):
+    before = json.loads(force("--json", "list", "agents")[1])
+    after = json.loads(force("list", "agents", "--json")[1])
+    assert before == after
+    assert {"name", "description", "source"} <= set(before[0])
+
+
+@pytest.mark.parametrize(
+    ("marker", "status"),
+    [
+        ("status=400", 1),
+        ("status=401", 77),
+        ("status=403", 77),
+        ("status=404", 1),
+        ("status=429", 75),
+        ("status=500", 1),
+        ("status=529", 75),
+        ("html=502", 1),
+        ("html=413", 1),
+        ("cut", 1),
+        ("reset", 1),
+        ("garbage", 1),
+        ("error=overloaded_error", 75),
+        ("stop=refusal", 1),
+        ("stop=max_tokens", 1),
+        ("empty", 1),
+    ],
+)
+def test_a_run_without_its_answer_ends_in_one_line_and_its_own_status(far, force, marker, status):
+    ended, _, err = force("run", "agent", "echo", f"[[simulate: {marker}]]", "-q")
+    assert ended == status
+    assert err.count("\n") == 1
+    assert err.startswith("claude-force: error: ")
+
+
+def test_the_text_of_a_cut_answer_is_still_printed(far, force):
+    status, out, _ = force("run", "agent", "echo", "[[simulate: tokens=300]]", "--max-tokens", "20")
+    assert status == 1
+    assert out.startswith("[simulated]")
+
+
+def test_an_error_in_json_goes_to_stdout_with_its_type_and_hint(far, force):
+    status, out, _ = force("--json", "run", "agent", "ecko", "x")
+    assert status == 2
+    assert json.loads(out) == {
+        "schema_version": 1,
+        "success": False,
+        "error": {
+            "type": "not_found",
+            "message": "no agent named 'ecko'",
+            "retryable": False,
+            "hint": "did you mean echo?",
+        },
+    }
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("run", "agent", "ecko", "x"), "did you mean echo?"),
+        (("run", "agent", "echo", "x", "--model", "sonet"), "did you mean sonnet?"),
+        (("run", "agent", "echo", "x", "--skill", "pyton"), "did you mean python?"),
+        (("run", "agent", "echo", "x", "--modl", "y"), "--model"),
+        (("run", "agent", "echo", "two", "words"), "quotes"),
+        (("run", "agent", "echo", ""), "empty"),
+        (("run", "agent", "echo", "x", "-f", "none.txt"), "cannot read none.txt"),
+        (("run", "agent", "echo", "x", "-f", "/"), "cannot read /"),
+        (("run", "agent", "echo", "x", "--max-tokens", "0"), "--max-tokens"),
+        (("run", "agent", "echo", "x", "--timeout", "soon"), "--timeout"),
+        (("run", "agent", "echo", "x", "--task", "y"), "more than once"),
+        (("run", "agent", "echo", "x", "-o", "no/such/dir"), "no/such"),
+        (("run", "agent", "echo", "x", "-o", "."), "directory"),
+        (("run", "agent"), "NAME"),
+        (("run", "workflow", "too"), "did you mean two?"),
+        (("run", "workflow", "two", "--input", "y=1"), "known: x"),
+        (("run", "workflow", "two", "--input", "y"), "K=V"),
+        (("run", "workflow", "two", "--jobs", "2", "--sequential"), "not allowed"),
+        (("run", "workflow", "none.toml"), "none.toml"),
+        (("rnu", "agent"), "did you mean run?"),
+        (("run", "agnet"), "did you mean agent?"),
+        (("-C", "nowhere", "list", "agents"), "nowhere"),
+        (("--config", "nowhere.json", "list", "agents"), "nowhere.json"),
+    ],
+)
+def test_what_the_user_gets_wrong_is_said_in_one_line_and_nothing_is_sent(far, force, words, said):
+    status, out, err = force(*words)
+    assert status == 2
+    assert out == ""
+    assert err.count("\n") == 1
+    assert said in err
+    assert not far.requests
+
+
+@pytest.mark.parametrize(
+    ("steps", "said"),
+    [
+        ("", "no steps"),
+        (
+            '[[steps]]\nid="a"\nagent="echo"\ndependencies=["b"]\n[[steps]]\nid="b"\nagent="echo"\ndependencies=["a"]\n',
+            "cycle",
+        ),
+        ('[[steps]]\nid="a"\nagent="echo"\ndependencies=["a"]\n', "depends on itself"),
+        ('[[steps]]\nid="a"\nagent="echo"\n[[steps]]\nid="a"\nagent="echo"\n', "two steps"),
+        ('[[steps]]\nid="a"\nagent="ecko"\n', "did you mean echo?"),
+        ('[[steps]]\nid="a"\nagent="echo"\ntask="{{taks}}"\n', "did you mean task?"),
+        ('[[steps]]\nid="a"\nagent="echo"\nmodell="haiku"\n', "did you mean model?"),
+        ('[[steps]]\nid="a"\nagent="echo"\nfiles=["none.txt"]\n', "none.txt"),
+        ('[[steps]]\nid="a"\nagent="echo"\nfiles=["../../etc/passwd"]\n', "no file"),
+        ("[[steps]\n", "bad.toml:1"),
+    ],
+)
+def test_a_bad_workflow_is_refused_before_anything_is_sent(far, force, project, steps, said):
+    write(project, "workflows/bad.toml", steps)
+    status, out, err = force("run", "workflow", "bad", "x")
+    assert (status, out) == (2, "")
+    assert said in err
+    assert err.count("\n") == 1
+    assert not far.requests
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{", "claude.json:1"),
+        ("[]", "expected an object"),
+        ('{"cache": {"ttl_hours": "24"}}', "cache.ttl_hours"),
+        ('{"default_model": 5}', "default_model"),
+    ],
+)
+def test_a_bad_config_is_refused_with_its_key_path(far, force, project, text, said):
+    write(project, "claude.json", text)
+    status, _, err = force("run", "agent", "echo", "x")
+    assert status == 2
+    assert said in err
+
+
+@pytest.mark.parametrize(
+    ("content", "status"),
+    [
+        (b"", 2),
+        (b"---\nname: odd\n", 2),
+        (b"x" * (1 << 20) + b"x", 2),
+        (b"\xffbad", 2),
+        (b"---\r\nname: odd\r\ndescription: d\r\n---\r\nBody\r\n", 0),
+        ("\ufeff---\nname: odd\ndescription: d\n---\nBody\n".encode(), 0),
+        ("---\nname: odd\ndescription: d\n---\nBody\n".encode("utf-16"), 0),
+        (b"# No front matter\n\nBody\n", 0),
+    ],
+)
+def test_odd_agent_files_run_or_are_refused_in_one_line(far, force, project, content, status):
+    (project / ".claude" / "agents" / "odd.md").write_bytes(content)
+    ended, _, err = force("run", "agent", "odd", "x", "-q")
+    assert ended == status
+    assert err.count("\n") == (1 if status else 0)
+
+
+def test_binary_and_huge_attachments_are_refused(far, force, project):
+    (project / "binary").write_bytes(b"\x00\x01")
+    (project / "latin").write_bytes("é".encode("latin-1"))
+    (project / "huge.txt").write_bytes(b"x" * (33 << 20))
+    for name, said in (("binary", "binary"), ("latin", "UTF-8"), ("huge.txt", "32 MiB")):
+        status, _, err = force("run", "agent", "echo", "x", "-f", name)
+        assert (status, said in err) == (2, True), err
+    assert not far.requests
+
+
+def test_without_a_key_it_says_what_to_do(project, force, monkeypatch):
+    monkeypatch.delenv("ANTHROPIC_API_KEY", raising=False)
+    status, _, err = force("run", "agent", "linter", "x")
+    assert status == 77
+    assert "ANTHROPIC_API_KEY" in err
+
+
+def test_an_unreachable_server_is_told_with_its_address(project, force, monkeypatch):
+    monkeypatch.setenv("ANTHROPIC_BASE_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "k")
+    monkeypatch.setenv("CLAUDE_FORCE_RETRIES", "0")
+    status, _, err = force("run", "agent", "linter", "x")
+    assert status == 1
+    assert "127.0.0.1:9" in err
+
+
+def test_the_key_is_never_shown(far, force):
+    for marker in ("status=401", "status=500", "garbage", "reset"):
+        _, out, err = force("run", "agent", "echo", f"[[simulate: {marker}]]", "-v", "-v")
+        assert "sk-ant-secret" not in out + err
+
+
+def test_a_time_limit_ends_with_124(far, force):
+    status, _, err = force("run", "agent", "echo", "[[simulate: hang]]", "--timeout", "0.2")
+    assert status == 124
+    assert "time limit" in err
+
+
+def test_a_schema_that_is_not_met_ends_with_5(far, force, project):
+    (project / "s.json").write_text('{"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}')
+    good = force("run", "agent", "echo", '[[simulate: reply=<<{"n": 1}>>]]', "--schema", "s.json", "-q")
+    assert good == (0, '{"n": 1}\n', "")
+    status, out, err = force("run", "agent", "echo", "[[simulate: reply=<<no>>]]", "--schema", "s.json", "-q")
+    assert (status, out) == (5, "no\n")
+    assert "schema" in err
+
+
+def test_partly_failed_is_status_3_and_the_rest_is_there(far, force, project):
+    write(
+        project,
+        "workflows/part.toml",
+        '[[steps]]\nid="bad"\nagent="echo"\ntask="[[simulate: status=400]]"\n'
+        '[[steps]]\nid="good"\nagent="echo"\ntask="[[simulate: reply=<<fine>>]]"\n',
+    )
+    status, out, err = force("run", "workflow", "part", "--on-error", "continue")
+    assert (status, out) == (3, "fine\n")
+    assert "'bad'" in err
+    assert force("run", "workflow", "part", "--jobs", "1")[0] == 1
+
+
+def test_output_files_are_written_whole_and_stdout_stays_empty(far, force, project):
+    status, out, _ = force("run", "agent", "echo", "[[simulate: reply=<<hello>>]]", "-o", "answer.txt")
+    assert (status, out, (project / "answer.txt").read_text()) == (0, "", "hello\n")
+    status, out, _ = force("run", "workflow", "two", "x", "-o", "out")
+    assert status == 0
+    assert sorted(p.name for p in (project / "out").iterdir()) == ["a.md", "b.md", "result.json"]
+    assert json.loads((project / "out" / "result.json").read_text())["success"] is True
+
+
+def test_a_dry_run_shows_the_request_that_is_then_sent(far, force):
+    status, out, _ = force("run", "agent", "echo", "do it", "--dry-run", "--json")
+    planned = json.loads(out)["requests"][0]
+    assert status == 0
+    assert not far.requests
+    force("run", "agent", "echo", "do it")
+    sent = dict(far.requests[0].body)
+    assert sent.pop("stream") is True
+    assert planned["request"] == sent
+    assert planned["estimated_input_tokens"] > 0
+    assert planned["estimated_cost_at_most"] > 0
+
+
+def test_a_dry_run_of_a_workflow_shows_every_request(far, force):
+    out = force("run", "workflow", "two", "go", "--dry-run")[1]
+    assert "the output of step 'a'" in out
+    assert "2 requests" in out
+    assert not far.requests
+
+
+def test_the_task_comes_from_a_file_or_a_pipe(far, force, project):
+    (project / "task.txt").write_text("[[simulate: reply=<<from file>>]]")
+    assert force("run", "agent", "echo", "--task-file", "task.txt", "-q")[1] == "from file\n"
+    for words in (
+        ("run", "agent", "echo"),
+        ("run", "agent", "echo", "-"),
+        ("run", "agent", "echo", "--task-file", "-"),
+    ):
+        process = start(*words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        assert process.communicate("[[simulate: reply=<<piped>>]]", timeout=30)[0] == "piped\n"
+
+
+def test_a_piped_document_can_be_attached(far, force):
+    process = start("run", "agent", "echo", "look", "-f", "-", stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    process.communicate("some diff", timeout=30)
+    texts = [b["text"] for b in far.requests[0].body["messages"][0]["content"]]
+    assert "some diff" in texts[0]
+    assert 'name="stdin"' in texts[0]
+
+
+def test_a_closed_pipe_ends_quietly(far):
+    process = start("list", "models", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process.stdout.close()
+    assert process.wait(timeout=30) in {0, 141}
+    assert process.stderr.read() == ""
+    process.stderr.close()
+
+
+def test_a_closed_stdout_is_told_in_one_line(far):
+    script = f"{sys.executable} -m claude_force run agent echo x >&-"
+    ended = subprocess.run(["sh", "-c", script], capture_output=True, text=True, timeout=30, check=False)
+    assert ended.returncode == 1
+    assert "Traceback" not in ended.stderr
+    assert "stdout" in ended.stderr
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("what", [("agent", "echo", "[[simulate: hang]]"), ("workflow", "two", "[[simulate: hang]]")])
+def test_a_signal_ends_a_hanging_call_with_130(far, how, what):
+    process = start("run", *what, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL)
+    far.wait_for(1, timeout=30)
+    process.send_signal(how)
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert err.splitlines()[-1] == "claude-force: error: interrupted"
+
+
+def on_terminal(*words, answers=0, far=None):
+    """Run a command on a terminal of its own and return its status and all that the terminal showed."""
+    child, terminal = pty.fork()
+    if not child:
+        os.environ.pop("NO_COLOR", None)
+        os.environ["TERM"] = "xterm"
+        os.execv(sys.executable, [sys.executable, "-m", "claude_force", *words])
+    shown = b""
+    if answers:
+        far.wait_for(answers, timeout=30)
+        os.write(terminal, b"\x03")
+    try:
+        while chunk := os.read(terminal, 4096):
+            shown += chunk
+    except OSError:  # Linux's way of saying that the terminal was closed
+        pass
+    os.close(terminal)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), shown.decode()
+
+
+def test_on_a_terminal_the_answer_is_shown_as_it_comes_and_cannot_steer_it(far):
+    status, shown = on_terminal("run", "agent", "echo", "[[simulate: reply=<<a\x1b[31mred>>]]")
+    assert status == 0
+    assert "a[31mred" in shown
+    assert "\x1b[31mred" not in shown
+
+
+def test_on_a_terminal_a_workflow_draws_its_steps_and_a_timeline(far):
+    status, shown = on_terminal("run", "workflow", "two", "[[simulate: latency=0.3s]]")
+    assert status == 0
+    assert "running" in shown
+    assert "waiting" in shown
+    assert "█" in shown or "#" in shown
+    assert "2 steps: 2 ok" in shown
+
+
+def test_ctrl_c_on_a_terminal_dies_by_the_signal_so_that_a_shell_loop_stops(far):
+    status, shown = on_terminal("run", "agent", "echo", "[[simulate: hang]]", answers=1, far=far)
+    assert status == -signal.SIGINT
+    assert "interrupted" in shown
+    assert "Traceback" not in shown
+
+
+def test_no_task_on_a_terminal_is_an_error_and_not_a_wait(far):
+    status, shown = on_terminal("run", "agent", "echo")
+    assert status == 2
+    assert "no task" in shown
+
+
+def test_version_and_help_need_no_project(force, capsys):
+    for words in (("--version",), ("-h",), ("run", "agent", "-h"), ("run", "-h")):
+        with pytest.raises(SystemExit) as ended:
+            main(words)
+        assert ended.value.code == 0
+    assert capsys.readouterr().out.startswith("claude-force ")
+
+
+def test_a_project_cannot_send_the_key_elsewhere(far, force, project):
+    with Simulator(Behaviour()) as thief:
+        write(project, "claude.json", json.dumps({"base_url": thief.url, "api_key_file": "/etc/passwd"}))
+        status, _, err = force("run", "agent", "echo", "x")
+        assert status == 0
+        assert not thief.requests
+        assert "base_url" in err
+
+
+def test_a_projects_agent_may_not_lie_outside_it(far, force, project, tmp_path):
+    outside = tmp_path / "outside.md"
+    outside.write_text("secret prompt")
+    (project / ".claude" / "agents" / "leak.md").symlink_to(outside)
+    status, _, _ = force("run", "agent", "leak", "x")
+    assert status == 2
+    assert not far.requests
