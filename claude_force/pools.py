@@ -5,7 +5,9 @@ Both have the part of `concurrent.futures.Executor` that the runner uses: `submi
 
 from __future__ import annotations
 
-from .errors import ForceError
+from threading import Lock
+
+from .errors import ForceError, Interrupted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -51,3 +53,40 @@ class Finished:
     def add_done_callback(self, call: Callable[[Finished], Any]) -> None:
         """Call back at once."""
         call(self)
+
+
+class Flights:
+    """The requests that are under way in this process, so that equal ones are sent once."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[str, list[Callable[[Any, bool], object]]] = {}
+        self._lock = Lock()
+
+    def board(self, key: str | None, send: Callable[[], Any], arrive: Callable[[Any, bool], object]) -> None:
+        """Have `arrive` called with a future and whether it is shared: that of `send`, or of an equal call under way.
+
+        Calls are equal if they have the same `key`; None is equal to nothing.
+        """
+        if key is None:
+            send().add_done_callback(lambda future: arrive(future, False))
+            return
+        with self._lock:
+            if key in self._waiting:
+                self._waiting[key].append(arrive)
+                return
+            self._waiting[key] = []
+        future = None
+        try:
+            future = send()
+        finally:
+            if future is None:  # an inline call was interrupted: who waits for it must hear of its end
+                self._land(key, Finished(None, Interrupted("interrupted")))
+        future.add_done_callback(lambda done: self._land(key, done, arrive))
+
+    def _land(self, key: str, future: Any, *first: Callable[[Any, bool], object]) -> None:
+        with self._lock:
+            others = self._waiting.pop(key)  # before anybody hears, or a retry would join the flight that failed
+        for arrive in first:
+            arrive(future, False)
+        for arrive in others:
+            arrive(future, True)

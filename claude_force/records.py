@@ -219,6 +219,9 @@ class Outcome:
     finished: float = 0.0
     attempts: int = 0
     key: str | None = None
+    """That of the request, None if there was none."""
+    task: str = ""
+    """What was asked, with the outputs that it quotes."""
     error: ForceError | None = None
     note: str = ""
     """Why a step was skipped, or what an empty success means."""

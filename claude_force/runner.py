@@ -14,47 +14,20 @@ from itertools import count
 from queue import Empty, SimpleQueue
 from time import monotonic
 
-from . import conditions, dag, models, schema
+from . import conditions, dag, models
 from . import plan as plans
-from .errors import AnswerError, EmptyAnswer, ForceError, Interrupted, Refused, SchemaMismatch, Truncated
-from .records import Outcome, key
+from .errors import EmptyAnswer, ForceError, Interrupted, Refused, SchemaMismatch
+from .records import Outcome, Usage, key
+from .verdict import combined, judge
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-    from typing import Any, Protocol
+    from collections.abc import Generator, Iterator
+    from typing import Any
 
-    from .client import Transport
+    from .line import Line
     from .plan import Item, Job, Plan
-    from .records import Reply, Request, Step
-
-    class Pool(Protocol):
-        """The part of `concurrent.futures.Executor` that is needed."""
-
-        def submit(self, call: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-            """Make the call somewhere and return its future."""
-
-
-def _ignore(*_: object) -> None:
-    """Tell nobody."""
-
-
-@dataclass(frozen=True)
-class Line:
-    """What carries calls out, and how: the transport, the pool, and the limits of the run."""
-
-    send: Transport
-    pool: Pool
-    jobs: int = 10
-    stop_on_error: bool = True
-    deadline: float | None = None
-    """A `time.monotonic()` value after which no call is waited for."""
-    prices: Mapping[str, Any] | None = None
-    on_start: Callable[[str, str], object] = _ignore
-    """Told the step's or member's name and the model when a call is handed to the pool."""
-    on_text: Callable[[str], None] | None = None
-    """Told the answer's text as it comes, from the thread that receives it."""
-    on_notice: Callable[[str], object] = _ignore
+    from .records import Reply, Request, Status, Step
 
 
 def run(plan: Plan, line: Line) -> Generator[Outcome]:
@@ -68,13 +41,12 @@ def run(plan: Plan, line: Line) -> Generator[Outcome]:
     try:
         yield from course.travel()
     except KeyboardInterrupt:
-        line.send.abort()
         course.interrupt()
         yield from course.travel()
         raise Interrupted("interrupted") from None
     finally:
         if course.in_flight:
-            line.send.abort()
+            line.abort()
 
 
 @dataclass(frozen=True)
@@ -107,11 +79,10 @@ class _Course:
         self.waiting = {step.id: len(step.dependencies) for step in plan.workflow.steps}
         self.outcomes: dict[str, Outcome] = {}
         self.members: dict[str, list[Outcome | None]] = {}
-        self.items: dict[str, list[Item]] = {}
         self.ready: list[tuple[int, int, _Call]] = []
         self.numbers = count()
         self.decided: deque[Outcome] = deque()
-        self.arrived: SimpleQueue[tuple[_Call, Request, float, Any]] = SimpleQueue()
+        self.arrived: SimpleQueue[tuple[_Call, Request, float, Any, bool]] = SimpleQueue()
         self.in_flight: dict[tuple[str, int | None], tuple[_Call, float]] = {}
         self.barred: set[str] = set()
         """Steps that failed, or were not run because one before them did."""
@@ -124,6 +95,8 @@ class _Course:
     def travel(self) -> Iterator[Outcome]:
         """Yield outcomes to the end; what an outcome leads to happens when the consumer comes back."""
         while (outcome := self.next()) is not None:
+            if outcome.key:
+                self.line.record(outcome)
             yield outcome
             self.settle(outcome)
 
@@ -153,30 +126,53 @@ class _Course:
                 self.decided.append(self.skipped(call, "its condition does not hold"))
                 return
             request = plans.request(self.plan, call.job, self.outcomes, call.item)
+            if known := self.cached(call, request, started):
+                self.decided.append(known)
+                return
+            send = self.line.connect()
         except ForceError as error:
             self.decided.append(self.failed(call, error, started))
             return
         self.in_flight[call.id] = (call, started)
         self.line.on_start(call.name, request.model)
-        future = self.line.pool.submit(
-            self.line.send, request, on_text=self.line.on_text, deadline=self.deadline(call.job.step)
+        self.line.flights.board(
+            key(request) if self.may_share(call) else None,
+            lambda: self.line.pool.submit(
+                send, request, on_text=self.line.on_text, deadline=self.deadline(call.job.step)
+            ),
+            lambda future, shared: self.arrived.put((call, request, started, future, shared)),
         )
-        future.add_done_callback(lambda done: self.arrived.put((call, request, started, done)))
 
-    def receive(self, call: _Call, request: Request, started: float, future: Any) -> Outcome | None:
-        """Return what became of a call, or None if it is made again."""
-        del self.in_flight[call.id]
+    def receive(self, call: _Call, request: Request, started: float, future: Any, shared: bool) -> Outcome | None:
+        """Return what became of a call, or None if it is made again; `shared` if another one like it was sent."""
+        if self.in_flight.pop(call.id, None) is None:
+            return None  # it was interrupted, and has been told so
         try:
             reply: Reply = future.result()
         except ForceError as error:
             outcome = self.failed(call, error, started, request)
         else:
-            outcome = self.answered(call, request, reply, started)
+            outcome = self.answered(call, request, reply, started, cached=shared)
+            if not (outcome.error or shared) and self.line.cache and self.may_share(call):
+                self.line.cache.put(key(request), reply, agent=call.job.agent.name)
         if outcome.error and self.may_retry(call, outcome.error):
             self.line.on_notice(f"{call.name}: {outcome.error.message}; trying again")
             self.push(replace(call, attempt=call.attempt + 1))
             return None
         return outcome
+
+    def may_share(self, call: _Call) -> bool:
+        """Say whether this call's answer may come from, and serve, other calls like it."""
+        agent = call.job.agent.name
+        return self.line.cache is not None and call.job.step.cache and agent not in self.line.uncached_agents
+
+    def cached(self, call: _Call, request: Request, started: float) -> Outcome | None:
+        """Return the outcome that the cache has for a call, if it may be asked."""
+        if self.line.cache is None or self.line.refresh or call.attempt > 1 or not self.may_share(call):
+            return None
+        reply = self.line.cache.get(key(request))
+        outcome = reply and self.answered(call, request, reply, started, cached=True)
+        return outcome if outcome and not outcome.error else None
 
     def settle(self, outcome: Outcome) -> None:
         """Take note of an outcome that the consumer has seen, and open what waited for it."""
@@ -220,7 +216,6 @@ class _Course:
         if not items:
             self.decided.append(self.outcome(whole, "ok", self.now(), note="nothing to do: foreach has no items"))
             return
-        self.items[step.id] = items
         self.members[step.id] = [None] * len(items)
         for member, item in enumerate(items):
             self.push(replace(whole, member=member, item=item))
@@ -230,7 +225,7 @@ class _Course:
         members = self.members[outcome.step]
         members[outcome.member or 0] = outcome
         if all(members):
-            self.decided.append(_combined([m for m in members if m], self.items[outcome.step]))
+            self.decided.append(combined([m for m in members if m]))
 
     def left_out(self) -> Outcome | None:
         """Return the outcome of the next step that was never finished because the run was stopped."""
@@ -241,11 +236,13 @@ class _Course:
         done = [m for m in self.members.get(step_id, []) if m]
         if not done:
             return self.skipped(_Call(self.plan.jobs[step_id]), note)
-        outcome = _combined(done, self.items[step_id])
+        outcome = combined(done)
         return outcome if outcome.error else replace(outcome, status="skipped", note=note)
 
     def interrupt(self) -> None:
-        """Begin nothing more, and count what is in flight as failed."""
+        """Begin nothing more, end what is in flight, and count it as failed."""
+        if self.in_flight:
+            self.line.abort()
         self.stopped = "interrupted"
         self.decided.extend(self.failed(call, Interrupted("interrupted"), at) for call, at in self.in_flight.values())
         self.in_flight.clear()
@@ -271,20 +268,22 @@ class _Course:
         in_time = self.line.deadline is None or monotonic() < self.line.deadline
         return again and in_time and call.attempt <= call.job.step.retries and not self.stopped
 
-    def answered(self, call: _Call, request: Request, reply: Reply, started: float) -> Outcome:
+    def answered(self, call: _Call, request: Request, reply: Reply, started: float, *, cached: bool = False) -> Outcome:
         error = judge(reply, request, call.job.step.schema)
         unbilled = isinstance(error, Refused) and not reply.text
+        price = 0 if unbilled else self.price(reply, request)
         return self.outcome(
             call,
-            "failed" if error else "ok",
+            "failed" if error else "cached" if cached else "ok",
             started,
+            request,
             output=reply.text,
             model=reply.model,
             stop_reason=reply.stop_reason,
-            usage=reply.usage,
-            cost=0 if unbilled else self.price(reply, request),
-            attempts=reply.attempts,
-            key=key(request),
+            usage=Usage() if cached else reply.usage,
+            cost=0 if cached else price,
+            saved=price if cached else 0,
+            attempts=0 if cached else reply.attempts,
             error=error,
         )
 
@@ -294,15 +293,15 @@ class _Course:
         return models.cost(reply.usage, request.model, prices=prices) if cost is None else cost
 
     def failed(self, call: _Call, error: ForceError, started: float, request: Request | None = None) -> Outcome:
-        model = request.model if request else None
-        return self.outcome(
-            call, "failed", started, error=error, model=model, attempts=error.attempts if request else 0
-        )
+        model, attempts = (request.model, error.attempts) if request else (None, 0)
+        return self.outcome(call, "failed", started, request, error=error, model=model, attempts=attempts)
 
     def skipped(self, call: _Call, note: str) -> Outcome:
         return self.outcome(call, "skipped", self.now(), note=note)
 
-    def outcome(self, call: _Call, status: Any, started: float, **facts: Any) -> Outcome:
+    def outcome(
+        self, call: _Call, status: Status, started: float, request: Request | None = None, **facts: Any
+    ) -> Outcome:
         return Outcome(
             step=call.job.step.id,
             agent=call.job.agent.name,
@@ -311,57 +310,7 @@ class _Course:
             finished=self.now(),
             member=call.member,
             item=call.item.label if call.item else None,
+            key=key(request) if request else None,
+            task=request.user[-1].text if request else "",
             **facts,
         )
-
-
-def judge(reply: Reply, request: Request, wanted: str | None = None) -> AnswerError | None:
-    """Return why `reply` is no answer to `request` that fits the schema `wanted`, or None if it is one."""
-    if reply.stop_reason == "refusal":
-        return Refused(f"the model declined to answer{f' ({reply.refusal})' if reply.refusal else ''}")
-    if reply.stop_reason == "max_tokens":
-        hint = "give more with --max-tokens, or max_tokens in the step or agent"
-        return Truncated(f"the answer was cut at max_tokens ({request.max_tokens:,})", hint=hint)
-    if reply.stop_reason == "model_context_window_exceeded":
-        return Truncated("the answer was cut at the model's context window", hint="attach less")
-    if reply.stop_reason not in {"end_turn", "stop_sequence"}:
-        return AnswerError(f"the model stopped without an answer: {reply.stop_reason}")
-    if not reply.text.strip():
-        return EmptyAnswer("the answer is empty", hint="try again, or word the task differently")
-    return _mismatch(reply.text, wanted) if wanted else None
-
-
-def _mismatch(text: str, wanted: str) -> SchemaMismatch | None:
-    from json import loads
-
-    try:
-        found: Sequence[str] = schema.violations(schema.extract(text), loads(wanted))
-    except ValueError as error:
-        found = [f"no JSON: {error}"]
-    if not found:
-        return None
-    more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
-    return SchemaMismatch(f"the output does not fit its schema: {found[0]}{more}")
-
-
-def _combined(members: Sequence[Outcome], items: Sequence[Item]) -> Outcome:
-    """Return the outcome of a `foreach` step made of its members' outcomes."""
-    wrong = [m for m in members if m.error]
-    statuses = {m.status for m in members}
-    costs = [m.cost for m in members]
-    first = members[0]
-    return Outcome(
-        step=first.step,
-        agent=first.agent,
-        status="failed" if wrong else "ok" if "ok" in statuses else first.status,
-        output="\n\n".join(f"### {items[m.member or 0].label}\n\n{m.output}" for m in members if m.output),
-        model=first.model,
-        usage=sum((m.usage for m in members), start=type(first.usage)()),
-        cost=None if None in costs else sum(c or 0 for c in costs),
-        saved=sum(m.saved or 0 for m in members),
-        started=min(m.started for m in members),
-        finished=max(m.finished for m in members),
-        attempts=sum(m.attempts for m in members),
-        error=wrong[0].error if wrong else None,
-        members=tuple(members),
-    )

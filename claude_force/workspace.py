@@ -11,8 +11,8 @@ from pathlib import Path
 from . import attachments, config, library, pools, schema, workflow
 from . import plan as plans
 from .errors import UsageError, ValidationError
+from .line import Line
 from .records import canonical
-from .runner import Line
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
     from .client import Transport
     from .config import Settings
+    from .line import Pool
     from .output import Screen
     from .plan import Plan
     from .records import Agent, Document, Skill, Workflow
-    from .runner import Pool
 
 
 class Workspace:
@@ -51,6 +51,7 @@ class Workspace:
         self.root = start if self.state == self.home else self.state.parent
         self._config = Path(config) if config else None
         self._api_key = api_key
+        self._flights = pools.Flights()
         self._pools: dict[int, Pool] = {}
         self._opened: list[Callable[[], object]] = []
 
@@ -179,8 +180,10 @@ class Workspace:
         jobs = jobs or self.settings.performance_max_concurrent_agents
         alone = jobs == 1 or (len(plan.jobs) == 1 and plan.workflow.steps[0].foreach is None)
         return Line(
-            send=self.transport,
+            connect=lambda: self.transport,
+            abort=self.abort,
             pool=pools.Inline() if alone else self._threads(jobs),
+            flights=self._flights,
             jobs=jobs,
             deadline=time.monotonic() + timeout if timeout else None,
             prices=self.settings.prices,
@@ -205,6 +208,11 @@ class Workspace:
         )
         self._opened.append(transport.close)
         return transport
+
+    def abort(self) -> None:
+        """End every call in flight; the next call opens a transport anew."""
+        if transport := self.__dict__.pop("transport", None):
+            transport.abort()
 
     def _threads(self, count: int) -> Pool:
         """Return the pool of threads that make calls, one for all runs of this workspace unless it is too small."""

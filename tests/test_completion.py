@@ -97,9 +97,11 @@ def typed(shell, lines, scripts, tmp_path):
         while b"ready> " not in seen:
             seen += (piece := os.read(terminal.stdout.fileno(), 1024))
             assert piece, seen.decode()
-        terminal.stdin.write("".join(f"{line}\r" for line in [*lines, "exit"]).encode())
-        terminal.stdin.flush()
-        seen += terminal.stdout.read()
+        try:
+            seen += terminal.communicate("".join(f"{line}\r" for line in [*lines, "exit"]).encode(), timeout=60)[0]
+        except subprocess.TimeoutExpired:
+            terminal.kill()
+            raise
     calls = Path(os.environ["ARGUMENTS"])
     assert calls.is_file(), seen.decode()
     return [line.split("\t")[:-1] for line in calls.read_text().splitlines()]
@@ -132,14 +134,6 @@ def test_an_odd_name_arrives_whole_and_runs_nothing(shell, bench, scripts, tmp_p
     starts = [name[0] if name[0].isalpha() else f"\\{name[0]}" for name in ODD]
     calls = typed(shell, [f"claude-force show agent {start}\t" for start in starts], scripts, tmp_path)
     assert calls == [["show", "agent", name] for name in ODD]
-    assert not (bench / "pwned").exists()
-
-
-@pytest.mark.parametrize("shell", every_shell)
-@pytest.mark.parametrize("quote", ['"', "'"])
-def test_a_name_completed_within_quotes_runs_nothing(shell, quote, bench, scripts, tmp_path):
-    lines = [f"claude-force show agent {quote}$\t", f"claude-force show agent {quote}`\t{quote}"]
-    typed(shell, ["claude-force show agent x", *lines], scripts, tmp_path)
     assert not (bench / "pwned").exists()
 
 

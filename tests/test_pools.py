@@ -1,10 +1,11 @@
 import threading
+from concurrent.futures import Future
 from functools import partial
 
 import pytest
 
-from claude_force.errors import ForceError, TimedOut
-from claude_force.pools import Inline, threads
+from claude_force.errors import ForceError, Interrupted, TimedOut
+from claude_force.pools import Flights, Inline, threads
 
 
 def refuse(error):
@@ -83,3 +84,100 @@ def test_a_call_inline_that_returns_an_error_does_not_raise_it():
     error = ForceError("returned")
 
     assert Inline().submit(lambda: error).result() is error
+
+
+class Sender:
+    """Counts how often it is asked to send; each flight ends when the test lets it land."""
+
+    def __init__(self):
+        self.flights = []
+
+    def __call__(self):
+        self.flights.append(Future())
+        return self.flights[-1]
+
+
+def test_equal_calls_under_way_are_sent_once_and_all_get_the_answer():
+    flights, send, arrived = Flights(), Sender(), []
+    for name in ("first", "second", "third"):
+        flights.board("key", send, lambda future, shared, name=name: arrived.append((name, future.result(), shared)))
+
+    assert arrived == []
+    (flight,) = send.flights
+    flight.set_result("answer")
+
+    assert arrived == [("first", "answer", False), ("second", "answer", True), ("third", "answer", True)]
+
+
+@pytest.mark.parametrize("keys", [("one", "other"), (None, None)])
+def test_other_calls_are_each_sent(keys):
+    flights, send, arrived = Flights(), Sender(), []
+    for key in keys:
+        flights.board(key, send, lambda future, shared: arrived.append((future.result(), shared)))
+    for number, flight in enumerate(send.flights):
+        flight.set_result(number)
+
+    assert arrived == [(0, False), (1, False)]
+
+
+def test_a_call_after_the_answer_is_sent_anew():
+    flights, send, arrived = Flights(), Sender(), []
+    for number in range(2):
+        flights.board("key", send, lambda future, shared: arrived.append((future.result(), shared)))
+        send.flights[number].set_result(number)
+
+    assert arrived == [(0, False), (1, False)]
+
+
+def test_a_retry_made_on_hearing_of_a_failure_does_not_join_the_flight_that_failed():
+    flights, send, arrived = Flights(), Sender(), []
+
+    def again(future, shared):
+        assert isinstance(future.exception(), TimedOut)
+        flights.board("key", send, lambda future, shared: arrived.append((future.result(), shared)))
+
+    flights.board("key", send, again)
+    send.flights[0].set_exception(TimedOut("too late"))
+    send.flights[1].set_result("answer")
+
+    assert arrived == [("answer", False)]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), RuntimeError("the pool is shut down")])
+def test_who_waits_for_a_call_that_breaks_off_is_told_so(error):
+    flights, arrived = Flights(), []
+
+    def broken():
+        flights.board("key", Sender(), lambda future, shared: arrived.append((future, shared)))
+        raise error
+
+    with pytest.raises(type(error)):
+        flights.board("key", broken, lambda *_: arrived.append("never"))
+
+    ((future, shared),) = arrived
+    assert shared is True
+    with pytest.raises(Interrupted):
+        future.result()
+    send = Sender()
+    flights.board("key", send, lambda *_: None)
+    assert len(send.flights) == 1
+
+
+def test_equal_calls_of_many_threads_are_all_answered():
+    flights, answers, sent = Flights(), [], []
+    with threads(4) as pool, threads(8) as callers:
+
+        def call(number):
+            done = threading.Event()
+            flights.board(
+                str(number % 3),
+                lambda: pool.submit(sent.append, number),
+                lambda future, shared: (answers.append(shared), done.set()),
+            )
+            assert done.wait(timeout=30)
+
+        for made in [callers.submit(call, number) for number in range(400)]:
+            made.result()
+
+    assert len(answers) == 400
+    assert answers.count(False) == len(sent)

@@ -1,0 +1,61 @@
+"""What carries a run's calls out: the transport, the pool, the cache, the limits, and who is told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Any, Protocol
+
+    from .client import Transport
+    from .pools import Flights
+    from .records import Outcome, Reply
+
+    class Pool(Protocol):
+        """The part of `concurrent.futures.Executor` that is needed."""
+
+        def submit(self, call: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+            """Make the call somewhere and return its future."""
+
+    class Cache(Protocol):
+        """The part of `ResponseCache` that is needed."""
+
+        def get(self, key: str) -> Reply | None:
+            """Return the reply kept under `key`."""
+
+        def put(self, key: str, reply: Reply, *, agent: str) -> None:
+            """Keep `reply` under `key`."""
+
+
+def _ignore(*_: object) -> None:
+    """Tell nobody."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """What carries calls out, and how: the transport, the pool, and the limits of the run."""
+
+    connect: Callable[[], Transport]
+    """Opens the transport, once; an answer from the cache needs none."""
+    abort: Callable[[], object]
+    """Ends every call in flight."""
+    pool: Pool
+    flights: Flights
+    jobs: int = 10
+    stop_on_error: bool = True
+    deadline: float | None = None
+    """A `time.monotonic()` value after which no call is waited for."""
+    prices: Mapping[str, Any] | None = None
+    cache: Cache | None = None
+    refresh: bool = False
+    """Ask anew, and keep the new answer in the place of the cached one."""
+    uncached_agents: frozenset[str] = frozenset()
+    record: Callable[[Outcome], object] = _ignore
+    """Told every call that was made or answered from the cache, before anything that depends on it starts."""
+    on_start: Callable[[str, str], object] = _ignore
+    """Told the step's or member's name and the model when a call is handed to the pool."""
+    on_text: Callable[[str], None] | None = None
+    """Told the answer's text as it comes, from the thread that receives it."""
+    on_notice: Callable[[str], object] = _ignore
