@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
     from typing import Any
 
+    from .client import Transport
     from .line import Line
     from .plan import Item, Job, Plan
     from .records import Reply, Request, Status, Step
@@ -51,12 +52,15 @@ def run(plan: Plan, line: Line) -> Generator[Outcome]:
 
 @dataclass(frozen=True)
 class _Call:
-    """One request to make: a step, or one member of its `foreach`."""
+    """One request to make: a step, or one member of its `foreach`; what it asks is known once it has started."""
 
     job: Job
     member: int | None = None
     item: Item | None = None
     attempt: int = 1
+    started: float = 0.0
+    request: Request | None = None
+    key: str | None = None
 
     @property
     def id(self) -> tuple[str, int | None]:
@@ -82,8 +86,8 @@ class _Course:
         self.ready: list[tuple[int, int, _Call]] = []
         self.numbers = count()
         self.decided: deque[Outcome] = deque()
-        self.arrived: SimpleQueue[tuple[_Call, Request, float, Any, bool]] = SimpleQueue()
-        self.in_flight: dict[tuple[str, int | None], tuple[_Call, float]] = {}
+        self.arrived: SimpleQueue[tuple[_Call, Any, bool]] = SimpleQueue()
+        self.in_flight: dict[tuple[str, int | None], _Call] = {}
         self.barred: set[str] = set()
         """Steps that failed, or were not run because one before them did."""
         self.stopped = ""
@@ -119,59 +123,65 @@ class _Course:
             self.start(heappop(self.ready)[2])
 
     def start(self, call: _Call) -> None:
-        """Build the call's request and hand it to the pool, or decide at once that it is not made."""
-        started = self.now()
+        """Build a call's request and hand it to the pool, or decide at once what becomes of it."""
+        call = replace(call, started=self.now())
         try:
             if not self.wanted(call):
                 self.decided.append(self.skipped(call, "its condition does not hold"))
                 return
             request = plans.request(self.plan, call.job, self.outcomes, call.item)
-            if known := self.cached(call, request, started):
+            call = replace(call, request=request, key=key(request))
+            if known := self.cached(call):
                 self.decided.append(known)
                 return
-            send = self.line.connect()
+            self.send(call, request, self.line.connect())
         except ForceError as error:
-            self.decided.append(self.failed(call, error, started))
-            return
-        self.in_flight[call.id] = (call, started)
+            self.decided.append(self.failed(call, error))
+
+    def send(self, call: _Call, request: Request, transport: Transport) -> None:
+        """Hand a call to the pool, unless one like it is under way; what comes of it will arrive."""
+        self.in_flight[call.id] = call
         self.line.on_start(call.name, request.model)
+        deadline = self.deadline(call.job.step)
         self.line.flights.board(
-            key(request) if self.may_share(call) else None,
-            lambda: self.line.pool.submit(
-                send, request, on_text=self.line.on_text, deadline=self.deadline(call.job.step)
-            ),
-            lambda future, shared: self.arrived.put((call, request, started, future, shared)),
+            call.key if self.may_share(call) else None,
+            lambda: self.line.pool.submit(transport, request, on_text=self.line.on_text, deadline=deadline),
+            lambda future, shared: self.arrived.put((call, future, shared)),
         )
 
-    def receive(self, call: _Call, request: Request, started: float, future: Any, shared: bool) -> Outcome | None:
+    def receive(self, call: _Call, future: Any, shared: bool) -> Outcome | None:
         """Return what became of a call, or None if it is made again; `shared` if another one like it was sent."""
         if self.in_flight.pop(call.id, None) is None:
             return None  # it was interrupted, and has been told so
         try:
             reply: Reply = future.result()
         except ForceError as error:
-            outcome = self.failed(call, error, started, request)
+            outcome = self.failed(call, error)
         else:
-            outcome = self.answered(call, request, reply, started, cached=shared)
-            if not (outcome.error or shared) and self.line.cache and self.may_share(call):
-                self.line.cache.put(key(request), reply, agent=call.job.agent.name)
+            outcome = self.answered(call, reply, cached=shared)
+            self.keep(call, outcome, reply)
         if outcome.error and self.may_retry(call, outcome.error):
             self.line.on_notice(f"{call.name}: {outcome.error.message}; trying again")
             self.push(replace(call, attempt=call.attempt + 1))
             return None
         return outcome
 
+    def keep(self, call: _Call, outcome: Outcome, reply: Reply) -> None:
+        """Put a new answer into the cache."""
+        if outcome.status == "ok" and call.key and self.line.cache and self.may_share(call):
+            self.line.cache.put(call.key, reply, agent=call.job.agent.name)
+
     def may_share(self, call: _Call) -> bool:
         """Say whether this call's answer may come from, and serve, other calls like it."""
         agent = call.job.agent.name
         return self.line.cache is not None and call.job.step.cache and agent not in self.line.uncached_agents
 
-    def cached(self, call: _Call, request: Request, started: float) -> Outcome | None:
+    def cached(self, call: _Call) -> Outcome | None:
         """Return the outcome that the cache has for a call, if it may be asked."""
-        if self.line.cache is None or self.line.refresh or call.attempt > 1 or not self.may_share(call):
+        if not call.key or not self.line.cache or self.line.refresh or call.attempt > 1 or not self.may_share(call):
             return None
-        reply = self.line.cache.get(key(request))
-        outcome = reply and self.answered(call, request, reply, started, cached=True)
+        reply = self.line.cache.get(call.key)
+        outcome = reply and self.answered(call, reply, cached=True)
         return outcome if outcome and not outcome.error else None
 
     def settle(self, outcome: Outcome) -> None:
@@ -211,10 +221,11 @@ class _Course:
         try:
             items = plans.items(self.plan, step, self.outcomes) or []
         except ForceError as error:
-            self.decided.append(self.failed(whole, error, self.now()))
+            self.decided.append(self.failed(replace(whole, started=self.now()), error))
             return
         if not items:
-            self.decided.append(self.outcome(whole, "ok", self.now(), note="nothing to do: foreach has no items"))
+            nothing = replace(whole, started=self.now())
+            self.decided.append(self.outcome(nothing, "ok", note="nothing to do: foreach has no items"))
             return
         self.members[step.id] = [None] * len(items)
         for member, item in enumerate(items):
@@ -244,7 +255,7 @@ class _Course:
         if self.in_flight:
             self.line.abort()
         self.stopped = "interrupted"
-        self.decided.extend(self.failed(call, Interrupted("interrupted"), at) for call, at in self.in_flight.values())
+        self.decided.extend(self.failed(call, Interrupted("interrupted")) for call in self.in_flight.values())
         self.in_flight.clear()
 
     def push(self, call: _Call) -> None:
@@ -268,15 +279,13 @@ class _Course:
         in_time = self.line.deadline is None or monotonic() < self.line.deadline
         return again and in_time and call.attempt <= call.job.step.retries and not self.stopped
 
-    def answered(self, call: _Call, request: Request, reply: Reply, started: float, *, cached: bool = False) -> Outcome:
-        error = judge(reply, request, call.job.step.schema)
+    def answered(self, call: _Call, reply: Reply, *, cached: bool) -> Outcome:
+        error = judge(reply, call.job.max_tokens, call.job.step.schema)
         unbilled = isinstance(error, Refused) and not reply.text
-        price = 0 if unbilled else self.price(reply, request)
+        price = 0 if unbilled else self.price(reply, call.job.model.id)
         return self.outcome(
             call,
             "failed" if error else "cached" if cached else "ok",
-            started,
-            request,
             output=reply.text,
             model=reply.model,
             stop_reason=reply.stop_reason,
@@ -287,30 +296,28 @@ class _Course:
             error=error,
         )
 
-    def price(self, reply: Reply, request: Request) -> int | None:
+    def price(self, reply: Reply, asked: str) -> int | None:
         prices = self.line.prices or {}
         cost = models.cost(reply.usage, reply.model, prices=prices)
-        return models.cost(reply.usage, request.model, prices=prices) if cost is None else cost
+        return models.cost(reply.usage, asked, prices=prices) if cost is None else cost
 
-    def failed(self, call: _Call, error: ForceError, started: float, request: Request | None = None) -> Outcome:
-        model, attempts = (request.model, error.attempts) if request else (None, 0)
-        return self.outcome(call, "failed", started, request, error=error, model=model, attempts=attempts)
+    def failed(self, call: _Call, error: ForceError) -> Outcome:
+        model, attempts = (call.request.model, error.attempts) if call.request else (None, 0)
+        return self.outcome(call, "failed", error=error, model=model, attempts=attempts)
 
     def skipped(self, call: _Call, note: str) -> Outcome:
-        return self.outcome(call, "skipped", self.now(), note=note)
+        return self.outcome(replace(call, started=self.now()), "skipped", note=note)
 
-    def outcome(
-        self, call: _Call, status: Status, started: float, request: Request | None = None, **facts: Any
-    ) -> Outcome:
+    def outcome(self, call: _Call, status: Status, **facts: Any) -> Outcome:
         return Outcome(
             step=call.job.step.id,
             agent=call.job.agent.name,
             status=status,
-            started=started,
+            started=call.started,
             finished=self.now(),
             member=call.member,
             item=call.item.label if call.item else None,
-            key=key(request) if request else None,
-            task=request.user[-1].text if request else "",
+            key=call.key,
+            task=call.request.user[-1].text if call.request else "",
             **facts,
         )

@@ -10,16 +10,16 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .records import Reply, Request
+    from .records import Reply
 
 
-def judge(reply: Reply, request: Request, wanted: str | None = None) -> AnswerError | None:
-    """Return why `reply` is no answer to `request` that fits the schema `wanted`, or None if it is one."""
+def judge(reply: Reply, max_tokens: int, wanted: str | None = None) -> AnswerError | None:
+    """Return why `reply`, given `max_tokens`, is no answer that fits the schema `wanted`, or None if it is one."""
     if reply.stop_reason == "refusal":
         return Refused(f"the model declined to answer{f' ({reply.refusal})' if reply.refusal else ''}")
     if reply.stop_reason == "max_tokens":
         hint = "give more with --max-tokens, or max_tokens in the step or agent"
-        return Truncated(f"the answer was cut at max_tokens ({request.max_tokens:,})", hint=hint)
+        return Truncated(f"the answer was cut at max_tokens ({max_tokens:,})", hint=hint)
     if reply.stop_reason == "model_context_window_exceeded":
         return Truncated("the answer was cut at the model's context window", hint="attach less")
     if reply.stop_reason not in {"end_turn", "stop_sequence"}:
