@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
+from functools import cache
 
 from . import attachments, dag, globs, prompt
 from .errors import NotFound, UsageError, ValidationError
@@ -95,7 +96,8 @@ def make(
             warned.add(text)
             warn(text)
 
-    jobs = {step.id: _job(step, settings, find_agent, find_skill, warn_once) for step in source.steps}
+    agent, skill = cache(find_agent), cache(find_skill)  # many steps share one file, which is read once
+    jobs = {step.id: _job(step, settings, agent, skill, warn_once) for step in source.steps}
     plan = Plan(source, task, _inputs(source, given), root, jobs, tuple(files), sample)
     return replace(plan, jobs=_with_files(plan))
 

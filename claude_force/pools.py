@@ -1,6 +1,6 @@
-"""Where calls are made: in threads, or one after the other in the thread that asks.
+"""Where calls are made: in threads, or one after the other in the thread that asks; and equal ones only once.
 
-Both have the part of `concurrent.futures.Executor` that the runner uses: `submit`, whose future calls back.
+Both pools have the part of `concurrent.futures.Executor` that the runner uses: `submit`, whose future calls back.
 """
 
 from __future__ import annotations

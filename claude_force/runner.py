@@ -168,8 +168,9 @@ class _Course:
 
     def keep(self, call: _Call, outcome: Outcome, reply: Reply) -> None:
         """Put a new answer into the cache."""
-        if outcome.status == "ok" and call.key and self.line.cache and self.may_share(call):
-            self.line.cache.put(call.key, reply, agent=call.job.agent.name)
+        cache = self.line.cache
+        if cache is not None and outcome.status == "ok" and call.key and self.may_share(call):
+            cache.put(call.key, reply, agent=call.job.agent.name)
 
     def may_share(self, call: _Call) -> bool:
         """Say whether this call's answer may come from, and serve, other calls like it."""
@@ -178,9 +179,10 @@ class _Course:
 
     def cached(self, call: _Call) -> Outcome | None:
         """Return the outcome that the cache has for a call, if it may be asked."""
-        if not call.key or not self.line.cache or self.line.refresh or call.attempt > 1 or not self.may_share(call):
+        cache = self.line.cache
+        if cache is None or not call.key or self.line.refresh or call.attempt > 1 or not self.may_share(call):
             return None
-        reply = self.line.cache.get(call.key)
+        reply = cache.get(call.key)
         outcome = reply and self.answered(call, reply, cached=True)
         return outcome if outcome and not outcome.error else None
 

@@ -201,12 +201,14 @@ def _agent(subject: Subject, workspace: Workspace) -> Iterator[Problem]:
             agent = library.read_agent(subject.path, place.source, boundary=place.boundary)
     except UsageError as error:
         if place is None:
-            yield _located(subject.path, f'agent "{subject.name}": {error.message}', "error", error.hint)
+            yield _located(subject.path, f"agent '{subject.name}': {error.message}", "error", error.hint)
         return  # what is wrong with the file itself is found by lint
     find_skill = workspace.skill if place is None else _any_skill
     source = plans.single(subject.name)
     for severity, message, remedy in _objections(source, workspace, lambda _: agent, find_skill):
-        yield _located(subject.path, message.partition(": ")[2], severity, remedy)
+        message = message.partition(": ")[2]
+        field = next((field for field in ("effort", "max.tokens") if field[-6:] in message), "model")
+        yield _located(subject.path, message, severity, remedy, mark=rf"(?m)^{field}\s*:" if place else "")
 
 
 def _any_skill(name: str) -> Skill:
@@ -253,18 +255,17 @@ def _objections(
         yield from (("warning", f"step '{step.id}': {warning}", "") for warning in warnings)
 
 
-def _located(path: Path, message: str, severity: Severity, remedy: str) -> Problem:
-    """Return the problem that `message` tells of, on the line that it names or seems to mean."""
+def _located(path: Path, message: str, severity: Severity, remedy: str, *, mark: str = "") -> Problem:
+    """Return the problem that `message` tells of, on the line that it names, that `mark` fits, or that it means."""
     message = message.removeprefix(f"{path}:").removeprefix("config:").strip()
     if place := re.match(r"(\d+): ", message):
         return Problem(path, int(place[1]), severity, message[place.end() :], remedy or "correct that line")
     text = _text(path)
     at = _start_of_step(text, message)
-    for word in reversed(re.findall(r"'([^']+)'|(effort|tokens|claude-[\w-]+)", message)):
-        pattern = re.compile(rf"(?<![\w-]){re.escape(word[0] or word[1])}(?![\w-])")
-        if found := pattern.search(text, at):
-            return Problem(path, _line(text, found.start()), severity, message, remedy or "correct it there")
-    return Problem(path, _line(text, at), severity, message, remedy or "correct it there")
+    words = [first or second for first, second in re.findall(r"'([^']+)'|(effort|tokens|claude-[\w-]+)", message)]
+    marks = [mark] if mark else [rf"(?<![\w-]){re.escape(word)}(?![\w-])" for word in reversed(words)]
+    found = next((found for mark in marks if (found := re.compile(mark).search(text, at))), None)
+    return Problem(path, _line(text, found.start() if found else at), severity, message, remedy or "correct it there")
 
 
 def _start_of_step(text: str, message: str) -> int:
