@@ -2,6 +2,11 @@
 
 __version__ = "0.1.0"
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .errors import ForceError
+    from .orchestrator import AgentOrchestrator, AgentResult
+
 __all__ = ["AgentOrchestrator", "AgentResult", "ForceError", "__version__"]
 
 _HOMES = {"AgentOrchestrator": "orchestrator", "AgentResult": "orchestrator", "ForceError": "errors"}

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from threading import Event, RLock, Thread
 from time import monotonic
 
-from .reports.table import clean, columns, cut, duration, money
+from .reports.table import columns, cut, duration, money, one_line
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Self
 
     from .output import Screen
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 _COLORS = {"ok": "32", "cached": "36", "failed": "31", "running": "33", "skipped": "2", "waiting": "2"}
 _TICK = 0.1
 """Seconds between two drawings."""
+_BESIDE_NAME = 13
+"""Columns for the state, the gaps around it, and the last one, which stays empty: a full line may wrap."""
 
 
 class Board:
@@ -48,7 +52,7 @@ class Board:
         with self._lock:
             self.running.setdefault(name.split("[", maxsplit=1)[0], monotonic())
         if not self._ticker:
-            self.screen.note(f"{name}: started ({model})")
+            self.screen.note(one_line(f"{name}: started ({model})"))
 
     def ended(self, outcome: Outcome) -> None:
         """Show that a step, or a member of one, has come to its end."""
@@ -59,7 +63,7 @@ class Board:
                 self.results[outcome.step] = outcome
         if not self._ticker:
             item = f"[{outcome.item}]" if outcome.item is not None else ""
-            self.screen.note(f"{outcome.step}{item}: {describe(outcome)}")
+            self.screen.note(one_line(f"{outcome.step}{item}: {describe(outcome)}"))
 
     def close(self) -> None:
         """Draw the last state and let the lines stand."""
@@ -70,12 +74,14 @@ class Board:
                 self._draw()
                 self._drawn = 0
 
-    def clear(self) -> None:
-        """Remove what is drawn, so that something else can be printed; the next tick draws it again below."""
+    @contextmanager
+    def hidden(self) -> Iterator[None]:
+        """Take away what is drawn while something else is printed; the next tick draws it again below."""
         with self._lock:
             if self._drawn:
-                self.screen.stderr.write(f"\033[{self._drawn}F\033[J")
+                self.screen.draw(f"\033[{self._drawn}F\033[J")
                 self._drawn = 0
+            yield
 
     def _tick(self) -> None:
         while True:
@@ -87,25 +93,26 @@ class Board:
     def _draw(self) -> None:
         lines = self._lines()
         up = f"\033[{self._drawn}F" if self._drawn else ""
-        self.screen.stderr.write(up + "".join(f"\033[K{line}\n" for line in lines) + "\033[J")
-        self.screen.stderr.flush()
+        self.screen.draw(up + "".join(f"\033[K{line}\n" for line in lines) + "\033[J")
         self._drawn = len(lines)
 
     def _lines(self) -> list[str]:
         """Return a line for each step, or for those at work if there are more than a screen holds."""
         shown = self.ids
         if len(shown) > self.screen.height - 2:
-            shown = [i for i in self.ids if i in self.running and i not in self.results][: self.screen.height - 3]
-        names = min(max((columns(i) for i in self.ids), default=0), 30)
+            shown = [i for i in self.ids if i in self.running and i not in self.results][
+                : max(self.screen.height - 3, 0)
+            ]
+        names = min(max((columns(i) for i in self.ids), default=0), 30, max(self.screen.width - _BESIDE_NAME, 1))
         lines = [self._line(i, names) for i in shown]
         if len(shown) < len(self.ids):
-            lines.append(f"{len(self.results)} of {len(self.ids)} steps done")
+            lines.append(cut(f"{len(self.results)} of {len(self.ids)} steps done", self.screen.width - 1))
         return lines
 
     def _line(self, step_id: str, names: int) -> str:
         state, detail = self._state(step_id)
-        name = cut(clean(step_id), names)
-        text = cut(clean(detail), self.screen.width - names - 13)
+        name = cut(one_line(step_id), names)
+        text = cut(one_line(detail), self.screen.width - names - _BESIDE_NAME)
         painted = f"\033[{_COLORS[state]}m{state:<8}\033[0m" if self.screen.color else f"{state:<8}"
         return f"{name}{' ' * (names - columns(name))}  {painted}  {text}"
 

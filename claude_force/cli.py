@@ -179,7 +179,7 @@ def _command_in(words: Sequence[str]) -> str:
     if name in COMMANDS or name in GROUPS:
         return name
     group = found[0] if len(found) == 2 else ""
-    known = [c.removeprefix(f"{group} ") for c in COMMANDS if c.startswith(group)] if group else _top_level()
+    known = [c.removeprefix(f"{group} ") for c in COMMANDS if c.startswith(f"{group} ")] if group else _top_level()
     raise NotFound(f"{group} command" if group else "command", found[-1], known)
 
 

@@ -79,8 +79,17 @@ class NotFound(UsageError):
         names = sorted(known)
         close = get_close_matches(name.lower(), [n.lower() for n in names], n=3, cutoff=0.6)
         near = [n for n in names if n.lower() in close]
-        hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(names)}" if names else ""
+        hint = f"did you mean {' or '.join(near)}?" if near else _known(names)
         super().__init__(f"{where}no {kind} named '{name}'", hint=hint)
+
+
+def _known(names: list[str]) -> str:
+    shown = ", ".join(names[:_SHOWN])
+    return f"known: {shown}{f' and {len(names) - _SHOWN} more' if len(names) > _SHOWN else ''}" if names else ""
+
+
+_SHOWN = 20
+"""Names that a hint lists: a line of them can be read, a page of them cannot."""
 
 
 class MissingExtra(UsageError):

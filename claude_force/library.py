@@ -14,7 +14,7 @@ from pathlib import Path
 
 from .errors import NotFound, ValidationError
 from .markdown import UNCLOSED, Document, as_int, as_list
-from .records import Agent, Skill
+from .records import EFFORTS, Agent, Skill
 from .sources import Problem, agent_files, error, read_data, read_document, skill_files, workflow_files
 
 TYPE_CHECKING = False
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     Warn = Callable[[str], None]
     Entry = tuple[Path, "Shelf", Document | Problem]
 
-EFFORTS = ("low", "medium", "high", "xhigh", "max")
 AGENT_FIELDS = ("name", "description", "model", "effort", "skills", "max_tokens", "max-tokens")
 """The fields of an agent's file that have an effect here."""
 

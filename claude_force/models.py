@@ -15,6 +15,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from .errors import NotFound
+from .records import EFFORTS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     Prices = Mapping[str, Mapping[str, Any]]
     """Model name to USD per million tokens: `input` and `output`, and optionally the names of `_CACHE_PRICES`."""
 
-_EFFORTS = ("low", "medium", "high", "xhigh", "max")
 _CACHE_PRICES = ("cache_write_5m", "cache_write_1h", "cache_read")
 _NO_PRICES: Prices = MappingProxyType({})
 _WEB_SEARCH = 10_000_000  # nanodollars: 10 USD per 1,000 searches
@@ -44,7 +44,7 @@ class Model:
     max_output_tokens: int = 128_000
     min_cacheable_tokens: int = 1_024
     """A shorter prefix is not cached, and the API does not say so."""
-    efforts: tuple[str, ...] = _EFFORTS
+    efforts: tuple[str, ...] = EFFORTS
     newer_tokenizer: bool = True
     """Counts about a third more tokens for the same text than the models up to 4.6 do."""
     aliases: tuple[str, ...] = ()

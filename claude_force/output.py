@@ -5,6 +5,7 @@ from __future__ import annotations
 import json as jsons
 import os
 import sys
+from contextlib import nullcontext, suppress
 
 from .errors import ForceError, Interrupted
 from .reports.table import clean, cut
@@ -98,9 +99,14 @@ class Screen:
     def write(self, text: str) -> None:
         """Show a piece of an answer as it comes."""
         if text:
-            self.stdout.write(clean(text))
-            self.stdout.flush()
+            self._put(clean(text))
             self._at_line_start = text.endswith("\n")
+
+    def draw(self, text: str) -> None:
+        """Write `text`, escape sequences and all, to stderr."""
+        with suppress(OSError, ValueError):  # nobody listens to stderr; the result matters more
+            self.stderr.write(text)
+            self.stderr.flush()
 
     def board(self, plan: Plan) -> Board:
         """Return the display that follows the steps of `plan`; it is closed with the screen at the latest."""
@@ -118,7 +124,6 @@ class Screen:
             self._end_line()
         elif result.text:
             self._print(result.text)
-        self.stdout.flush()
         if result.error:
             self._complain(result.error)
         return result.exit_code
@@ -136,8 +141,7 @@ class Screen:
 
     def broken_pipe(self) -> int:
         """End quietly: who read our output has seen enough. Returns the status of a death by SIGPIPE."""
-        nothing = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nothing, self.stdout.fileno())  # the interpreter flushes stdout once more at its end
+        self._let_stdout_go()
         return 141
 
     def defect(self, error: Exception) -> int:
@@ -157,15 +161,10 @@ class Screen:
             self._say("".join(traceback.format_exception(error.__context__ or error)).rstrip())
 
     def _say(self, text: str, prefix: str = "") -> None:
-        if self._board:
-            self._board.clear()
-        if self.stdout.isatty():
-            self._end_line()
-        try:
-            self.stderr.write(f"{prefix}{clean(text)}\n")
-            self.stderr.flush()
-        except (OSError, ValueError):
-            return  # nobody listens to stderr; the result matters more
+        with self._board.hidden() if self._board else nullcontext():
+            if self.stdout.isatty():
+                self._end_line()
+            self.draw(f"{prefix}{clean(text)}\n")
 
     def _end_line(self) -> None:
         if not self._at_line_start:
@@ -174,8 +173,24 @@ class Screen:
     def _print(self, text: str) -> None:
         if self.stdout.isatty() and not self.json:
             text = clean(text)
-        self.stdout.write(text if text.endswith("\n") else f"{text}\n")
+        self._put(text if text.endswith("\n") else f"{text}\n")
         self._at_line_start = True
+
+    def _put(self, text: str) -> None:
+        try:
+            self.stdout.write(text)
+            self.stdout.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            self._let_stdout_go()
+            raise ForceError(f"cannot write to stdout: {(error.strerror or str(error)).lower()}") from None
+
+    def _let_stdout_go(self) -> None:
+        """Let what is still unwritten go nowhere: the interpreter flushes stdout once more at its end."""
+        nothing = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nothing, self.stdout.fileno())
+        os.close(nothing)
 
     def _paint(self, text: str, code: str) -> str:
         return f"\033[{code}m{text}\033[0m" if self.color else text

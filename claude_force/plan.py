@@ -295,7 +295,7 @@ def _with_files(plan: Plan) -> dict[str, Job]:
     jobs = {}
     for step_id, job in plan.jobs.items():
         used = (name for pattern in job.step.files for name in names(pattern))
-        if any(name.split(".")[0] in {"item", "steps"} for name in used):
+        if any(name.split(".")[0] == "item" for name in used):
             jobs[step_id] = replace(job, files=None)
         else:
             jobs[step_id] = replace(job, files=_attached(plan, job.step, None, known))

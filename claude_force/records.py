@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     Status = Literal["ok", "cached", "failed", "skipped"]
 
 
+EFFORTS = ("low", "medium", "high", "xhigh", "max")
+"""How hard a model can be asked to think, as the API names it."""
+
+
 @dataclass(frozen=True)
 class Agent:
     """A system prompt with a name; `ignored` names the fields that only Claude Code gives a meaning."""

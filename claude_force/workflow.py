@@ -12,7 +12,7 @@ from . import conditions
 from . import schema as schemas
 from .dag import ancestors, order
 from .errors import NotFound, UsageError, ValidationError
-from .records import Input, Step, Workflow, canonical
+from .records import EFFORTS, Input, Step, Workflow, canonical
 from .templates import names, sole_name
 
 TYPE_CHECKING = False
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     ReadSchema = Callable[[str], str]
 
-EFFORTS = ("low", "medium", "high", "xhigh", "max")
 _ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
 _WORKFLOW_KEYS = ("name", "description", "version", "inputs", "steps")
 _STEP_KEYS = tuple(Step.__dataclass_fields__)
@@ -254,6 +253,8 @@ def _check_graph(workflow: Workflow, where: str) -> None:
 def _check_names(workflow: Workflow, where: str) -> None:
     for step in workflow.steps:
         at = f"{where}: step '{step.id}'"
+        if any(name.startswith("steps.") for pattern in step.files for name in names(pattern)):
+            raise ValidationError(f"{at}: files: an answer cannot say which files are read", hint="use an input")
         for name in used_names(step):
             if name.split(".")[0] == "item":
                 if step.foreach is None:

@@ -43,7 +43,7 @@ class Workspace:
         start: Path | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> None:
-        start = start or Path.cwd()
+        start = start or _working_directory()
         self.screen = screen
         self.environment = os.environ if environment is None else environment
         self.home = _home(self.environment)
@@ -200,14 +200,25 @@ class Workspace:
         transport = connect(
             settings.client,
             self.environment,
-            base_url=settings.base_url,
-            api_key=self._api_key or _key_from(settings.api_key_file),
+            base_url=None if self.environment.get("ANTHROPIC_BASE_URL") else settings.base_url,
+            api_key=self._api_key or self._key_of_the_user(),
             timeout=settings.performance_request_timeout_seconds,
             retries=settings.performance_max_retries,
             notice=self.screen.note,
         )
         self._opened.append(transport.close)
         return transport
+
+    def _key_of_the_user(self) -> str | None:
+        """Return the key in the file that the settings name, unless the environment has one; raises UsageError."""
+        file = self.settings.api_key_file
+        if not file or self.environment.get("ANTHROPIC_API_KEY") or self.environment.get("ANTHROPIC_AUTH_TOKEN"):
+            return None
+        try:
+            return file.read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            raise UsageError(f"cannot read api_key_file {file}: {reason.lower()}") from None
 
     def abort(self) -> None:
         """End every call in flight; the next call opens a transport anew."""
@@ -229,13 +240,13 @@ def new_run_id() -> str:
     return f"{stamp}{int(now * 1000) % 1000:03}-{os.urandom(3).hex()}"
 
 
-def _key_from(file: str | Path | None) -> str | None:
-    if not file:
-        return None
+def _working_directory() -> Path:
     try:
-        return Path(file).expanduser().read_text(encoding="utf-8").strip()
-    except OSError as error:
-        raise UsageError(f"cannot read api_key_file {file}: {(error.strerror or str(error)).lower()}") from None
+        return Path.cwd()
+    except FileNotFoundError:
+        raise UsageError(
+            "the working directory is gone", hint="change to one that is there, or name it with -C"
+        ) from None
 
 
 def _home(environment: Mapping[str, str]) -> Path:
@@ -246,8 +257,8 @@ def _home(environment: Mapping[str, str]) -> Path:
 
 def _project(start: Path) -> Path | None:
     """Return the `.claude` directory nearest above `start`; the one in the home directory makes no project."""
-    users = Path(os.path.expanduser("~")).absolute() / ".claude"
+    users = os.path.realpath(Path(os.path.expanduser("~")) / ".claude")
     for directory in (start, *start.parents):
-        if (found := directory / ".claude") != users and found.is_dir():
+        if (found := directory / ".claude").is_dir() and os.path.realpath(found) != users:
             return found
     return None

@@ -8,12 +8,11 @@ from contextlib import closing
 from .. import dag
 from .. import plan as plans
 from ..errors import Interrupted, PartlyFailed
-from ..records import Result
+from ..records import EFFORTS, Result
 from ..reports import timeline
 from ..reports.result import of_agent, of_workflow
 from ..reports.table import duration, money, plural
 from ..runner import run
-from ..workflow import EFFORTS
 from ..workspace import new_run_id
 from . import given, targets
 from .dry_run import dry_run
@@ -22,12 +21,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from ..errors import ForceError
     from ..plan import Plan
     from ..records import Outcome
     from ..workspace import Workspace
+    from .targets import Folder
 
 
 def agent_options(parser: ArgumentParser) -> None:
@@ -93,15 +92,15 @@ def workflow(args: Namespace, workspace: Workspace) -> Result:
     plan = workspace.plan(source, given.task(args) or "", given=given.inputs(args.input))
     if args.dry_run:
         return dry_run(plan, workspace.settings)
-    directory = targets.directory(args.output)
+    folder = targets.Folder(args.output, workspace.screen.warn) if args.output else None
     run_id = new_run_id()
     jobs = 1 if args.sequential else args.jobs
-    outcomes, error = follow(plan, workspace, run_id, directory, args, jobs)
-    return report(plan, outcomes, error, workspace, run_id, directory)
+    outcomes, error = follow(plan, workspace, run_id, folder, args, jobs)
+    return report(plan, outcomes, error, workspace, run_id, folder)
 
 
 def follow(
-    plan: Plan, workspace: Workspace, run_id: str, directory: Path | None, args: Namespace, jobs: int | None
+    plan: Plan, workspace: Workspace, run_id: str, folder: Folder | None, args: Namespace, jobs: int | None
 ) -> tuple[list[Outcome], ForceError | None]:
     """Run `plan` before the user's eyes; return the steps' outcomes in the order of their ends, and what went wrong."""
     screen = workspace.screen
@@ -116,7 +115,8 @@ def follow(
                     board.ended(outcome)
                     if outcome.member is None:
                         ended.append(outcome)
-                        targets.keep(directory, f"{outcome.step}.md", outcome.output)
+                        if folder and outcome.output:
+                            folder.keep(f"{outcome.step}.md", outcome.output)
         except Interrupted as error:
             return ended, error
     return ended, _verdict(ended, stop)
@@ -128,14 +128,15 @@ def report(
     error: ForceError | None,
     workspace: Workspace,
     run_id: str,
-    directory: Path | None,
+    folder: Folder | None,
 ) -> Result:
     """Return the result of a run, after telling how it went."""
     seconds = max((o.finished for o in outcomes), default=0.0)
     data = of_workflow(plan.workflow, outcomes, run_id, seconds, error)
-    targets.keep(directory, "result.json", json.dumps(data, indent=2) + "\n")
+    if folder:
+        folder.keep("result.json", json.dumps(data, indent=2) + "\n")
     _tell(plan, outcomes, seconds, workspace, run_id)
-    text = f"{directory}\n" if directory else answer(plan, {o.step: o for o in outcomes})
+    text = str(folder.path) if folder and not folder.failed else answer(plan, {o.step: o for o in outcomes})
     return Result(data, text, error, error.exit_code if error else 0)
 
 

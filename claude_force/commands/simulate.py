@@ -50,7 +50,8 @@ def simulate(args: Namespace, workspace: Workspace) -> Result:
 
     def announce(url: str) -> None:
         workspace.screen.note(f"simulating the Messages API on {url}, Ctrl-C ends it; in another terminal:")
-        workspace.screen.write(f"export ANTHROPIC_BASE_URL={url} ANTHROPIC_API_KEY={args.key or 'simulated'}\n")
+        if not workspace.screen.json:
+            workspace.screen.write(f"export ANTHROPIC_BASE_URL={url} ANTHROPIC_API_KEY={args.key or 'simulated'}\n")
 
     try:
         serve_forever(behaviour, args.host, args.port, announce)
@@ -82,7 +83,11 @@ def _shown(project: Path, simulator: Simulator, workspace: Workspace) -> Result:
     screen = workspace.screen
     screen.note(f"A simulated API answers on {simulator.url}: no model is asked, no key is needed, nothing is paid.")
     screen.note(f"The sample: {', '.join(sorted(p.name for p in (project / 'src').rglob('*.py')))}\n")
-    environment = {"ANTHROPIC_BASE_URL": simulator.url, "ANTHROPIC_API_KEY": "simulated"}
+    environment = {
+        "ANTHROPIC_BASE_URL": simulator.url,
+        "ANTHROPIC_API_KEY": "simulated",
+        "CLAUDE_FORCE_HOME": str(project.parent / "home"),  # what the user has set does not count here
+    }
     with Workspace(screen=screen, start=project, environment=environment) as inside:
         plan = inside.plan(inside.workflow("code-quality-check"), "", given={"files": "src/**/*.py"})
         wishes = Namespace(on_error="stop", timeout=None)

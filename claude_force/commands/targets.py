@@ -9,6 +9,10 @@ from ..errors import UsageError
 from ..files import write_atomic
 from ..records import Result
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 
 def file(name: str | None) -> Path | None:
     """Return the path of the file to write, or None; raises UsageError if it cannot be made."""
@@ -17,29 +21,37 @@ def file(name: str | None) -> Path | None:
     path = Path(name)
     if path.is_dir():
         raise UsageError(f"-o {name}: is a directory", hint="name a file")
+    if path.exists():
+        return path.resolve()  # a link that the user named is followed, not replaced
     if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
         raise UsageError(f"-o {name}: cannot write to {path.parent}", hint="make the directory first")
     return path
 
 
-def directory(name: str | None) -> Path | None:
-    """Return the directory to write to, made if need be, or None; raises UsageError if it cannot be."""
-    if name is None:
-        return None
-    path = Path(name)
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"-o {name}: {(error.strerror or str(error)).lower()}") from None
-    if not os.access(path, os.W_OK):
-        raise UsageError(f"-o {name}: cannot write there")
-    return path
+class Folder:
+    """The directory for a workflow's answers, made if need be; raises UsageError if it cannot be written.
 
+    What cannot be written later is warned of and noted in `failed`: an answer that is paid for is not lost with it.
+    """
 
-def keep(directory: Path | None, name: str, text: str) -> None:
-    """Write `text` to the file `name` in `directory`, if there are both."""
-    if directory and text:
-        write_atomic(directory / name, text.encode("utf-8", "surrogatepass"), mode=0o644)
+    def __init__(self, name: str, warn: Callable[[str], None]) -> None:
+        self.path = Path(name)
+        self.failed = False
+        self._warn = warn
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"-o {name}: {(error.strerror or str(error)).lower()}") from None
+        if not os.access(self.path, os.W_OK):
+            raise UsageError(f"-o {name}: cannot write there")
+
+    def keep(self, name: str, text: str) -> None:
+        """Write `text` to the file `name`."""
+        try:
+            write_atomic(self.path / name, text.encode("utf-8", "surrogatepass"), mode=0o644)
+        except OSError as error:
+            self.failed = True
+            self._warn(f"cannot write {self.path / name}: {(error.strerror or str(error)).lower()}")
 
 
 def written(target: Path, text: str, data: object) -> Result:
