@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import sys
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
 
-from . import attachments, schema
+from . import attachments, pools, schema
 from . import plan as plans
-from .errors import ForceError
+from .errors import ForceError, UsageError
 from .models import usd
 from .output import Screen
 from .records import Step, Usage, Workflow, canonical
@@ -22,10 +22,15 @@ from .workspace import Workspace, new_run_id
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from typing import Any, Self
+    from collections.abc import Callable, Mapping, Sequence
+    from concurrent.futures import Executor
+    from typing import Any, ParamSpec, Self, TypeVar
 
+    from .plan import Job, Plan
     from .records import Outcome
+
+    P = ParamSpec("P")
+    R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,7 @@ class AgentOrchestrator:
         screen.quiet = True
         self._workspace = Workspace(screen=screen, config=config_path, api_key=api_key, start=start)
         self._opening = Lock()
+        self._callers: Executor | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -66,7 +72,10 @@ class AgentOrchestrator:
         self.close()
 
     def close(self) -> None:
-        """End the connections and threads."""
+        """End the connections and threads; what is used again is opened anew."""
+        if self._callers:
+            self._callers.shutdown(wait=False, cancel_futures=True)
+            self._callers = None
         self._workspace.close()
 
     def execute_agent(self, name: str, task: str, **options: Any) -> str:
@@ -91,21 +100,14 @@ class AgentOrchestrator:
 
         A failure stands in its place in the list as the ForceError that it is, and costs none of the others.
         """
-        results: dict[str, str | ForceError] = {}
-        steps = []
+        settings = _step_settings(options)
+        steps = [Step(str(number), name, escape(task), **settings) for number, (name, task) in enumerate(tasks)]
         with self._opening:
-            for number, (name, task) in enumerate(tasks):
-                try:
-                    self._workspace.agent(name)
-                except ForceError as error:
-                    results[str(number)] = error
-                else:
-                    steps.append(Step(str(number), name, escape(task), **_step_settings(options)))
-            plan = self._workspace.plan(Workflow("multiple", tuple(steps)), "")
+            plan, wrong = self._side_by_side(steps)
             line = self._workspace.line(plan, stop_on_error=False)
         with closing(run(plan, line)) as outcomes:
-            results |= {o.step: o.error or o.output for o in outcomes}
-        return [results[str(number)] for number in range(len(tasks))]
+            results = wrong | {o.step: o.error or o.output for o in outcomes}
+        return [results[step.id] for step in steps]
 
     def execute_workflow(
         self,
@@ -119,8 +121,12 @@ class AgentOrchestrator:
     ) -> dict[str, Any]:
         """Run the workflow `name` and return the result of `run workflow --json`, also under `workflow_name`.
 
-        A step that failed is told in its result and in `success` and `error`; what cannot begin raises ForceError.
+        `on_error` is stop or continue, `timeout` is in seconds. A step that failed is told in its result and in
+        `success` and `error`; what cannot begin raises ForceError.
         """
+        if on_error not in {"stop", "continue"}:
+            raise UsageError(f"on_error '{on_error}' is not known", hint="stop or continue")
+        run_id = new_run_id()
         with self._opening:
             plan = self._workspace.plan(self._workspace.workflow(name), task, given=inputs)
             line = self._workspace.line(plan, jobs=jobs, timeout=timeout, stop_on_error=on_error == "stop")
@@ -128,36 +134,55 @@ class AgentOrchestrator:
             outcomes = [outcome for outcome in going if outcome.member is None]
         error = next((o.error for o in outcomes if o.error), None)
         seconds = max((o.finished for o in outcomes), default=0.0)
-        result = of_workflow(plan.workflow, outcomes, new_run_id(), seconds, error)
+        result = of_workflow(plan.workflow, outcomes, run_id, seconds, error)
         return result | {"workflow_name": plan.workflow.name}
 
     async def execute_agent_async(self, name: str, task: str, **options: Any) -> str:
         """Do what `execute_agent` does without holding up the event loop."""
-        from asyncio import to_thread  # 200 ms that the sync methods need not pay
-
-        return await to_thread(self.execute_agent, name, task, **options)
+        return await self._aside(self.execute_agent, name, task, **options)
 
     async def execute_multiple_async(self, tasks: Sequence[tuple[str, str]], **options: Any) -> list[str | ForceError]:
         """Do what `execute_multiple` does without holding up the event loop."""
-        from asyncio import to_thread  # 200 ms that the sync methods need not pay
-
-        return await to_thread(self.execute_multiple, tasks, **options)
+        return await self._aside(self.execute_multiple, tasks, **options)
 
     async def execute_workflow_async(self, name: str, task: str = "", **options: Any) -> dict[str, Any]:
         """Do what `execute_workflow` does without holding up the event loop."""
-        from asyncio import to_thread  # 200 ms that the sync methods need not pay
-
-        return await to_thread(self.execute_workflow, name, task, **options)
+        return await self._aside(self.execute_workflow, name, task, **options)
 
     def _execute(
         self, name: str, task: str, timeout: float | None, files: Sequence[str | Path], step: dict[str, Any]
     ) -> tuple[Outcome, str]:
+        run_id = new_run_id()
         with self._opening:
             documents = [attachments.read(Path(file), str(file)) for file in files]
             plan = self._workspace.plan(plans.single(name, **_step_settings(step)), task, files=documents)
             line = self._workspace.line(plan, timeout=timeout)
         with closing(run(plan, line)) as outcomes:
-            return next(outcomes), new_run_id()
+            return next(outcomes), run_id
+
+    def _side_by_side(self, steps: Sequence[Step]) -> tuple[Plan, dict[str, str | ForceError]]:
+        """Return the plan of the steps that can be run, and by id why the others cannot."""
+        jobs: dict[str, Job] = {}
+        wrong: dict[str, str | ForceError] = {}
+        for step in steps:
+            try:
+                jobs |= self._workspace.plan(Workflow("multiple", (step,)), "").jobs
+            except ForceError as error:
+                wrong[step.id] = error
+        able = Workflow("multiple", tuple(step for step in steps if step.id in jobs))
+        return replace(self._workspace.plan(Workflow("multiple", ()), ""), workflow=able, jobs=jobs), wrong
+
+    async def _aside(self, call: Callable[P, R], *args: P.args, **options: P.kwargs) -> R:
+        """Await `call` in a thread of our own: those of asyncio are as few as processors, and these only wait."""
+        from asyncio import get_running_loop  # 200 ms that the sync methods need not pay
+        from contextvars import copy_context
+        from functools import partial
+
+        with self._opening:
+            if self._callers is None:
+                self._callers = pools.threads(self._workspace.settings.performance_max_concurrent_agents)
+        context = copy_context()
+        return await get_running_loop().run_in_executor(self._callers, partial(context.run, call, *args, **options))
 
 
 def _step_settings(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -31,6 +31,7 @@ class Screen:
         self.color = False
         self._at_line_start = True
         self._board: Board | None = None
+        self._warned: set[str] = set()
         for stream in (self.stdout, self.stderr):
             if hasattr(stream, "reconfigure"):
                 stream.reconfigure(errors="backslashreplace")
@@ -83,7 +84,10 @@ class Screen:
         return _terminal(self.stdout)[0] or 10_000
 
     def warn(self, text: str) -> None:
-        """Say that something is not as it should be, though the command goes on."""
+        """Say, once, that something is not as it should be, though the command goes on."""
+        if text in self._warned:
+            return
+        self._warned.add(text)
         self._say(_one_line(text), f"claude-force: {self._paint('warning', '33')}: ")
 
     def note(self, text: str) -> None:

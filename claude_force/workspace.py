@@ -62,9 +62,11 @@ class Workspace:
         self.close()
 
     def close(self) -> None:
-        """Close every part that was opened, the last one first."""
+        """Close every part that was opened, the last one first; one that is used again is opened anew."""
         while self._opened:
             self._opened.pop()()
+        self._pools.clear()
+        self.__dict__.pop("transport", None)
 
     @cached_property
     def settings(self) -> Settings:

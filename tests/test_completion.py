@@ -54,7 +54,9 @@ def scripts(tmp_path_factory):
     """The script of each shell, in a file."""
     place = tmp_path_factory.mktemp("scripts")
     for shell in needs:
-        done = subprocess.run([sys.executable, "-m", "claude_force", "completion", shell], capture_output=True, cwd=ROOT)
+        done = subprocess.run(
+            [sys.executable, "-m", "claude_force", "completion", shell], capture_output=True, cwd=ROOT
+        )
         assert done.returncode == 0, done.stderr
         (place / shell).write_bytes(done.stdout)
     return place
@@ -92,7 +94,9 @@ def typed(shell, lines, scripts, tmp_path):
     spawn = "import pty, sys; pty.spawn(sys.argv[1:])"
     environment = {**os.environ, "TERM": "xterm"}
     pipe = subprocess.PIPE
-    with subprocess.Popen([sys.executable, "-c", spawn, *command], stdin=pipe, stdout=pipe, env=environment) as terminal:
+    with subprocess.Popen(
+        [sys.executable, "-c", spawn, *command], stdin=pipe, stdout=pipe, env=environment
+    ) as terminal:
         seen = b""
         while b"ready> " not in seen:
             seen += (piece := os.read(terminal.stdout.fileno(), 1024))

@@ -10,6 +10,7 @@ import tempfile
 import threading
 from contextlib import contextmanager
 from email.utils import formatdate
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -145,12 +146,12 @@ def test_an_answer_that_is_no_api_is_a_problem(project, monkeypatch, checks):
     assert "clock" not in found
 
 
-def test_a_default_model_that_the_key_may_not_use_is_warned_of(project, monkeypatch, checks):
+def test_the_path_of_the_address_is_kept(project, monkeypatch, checks):
     monkeypatch.setenv("ANTHROPIC_API_KEY", KEY)
     with server(reply) as (url, heads):
         monkeypatch.setenv("ANTHROPIC_BASE_URL", f"{url}/gate")
         status, found, _ = checks()
-    assert (status, found["models"]["status"]) == (0, "ok")
+    assert status == 0
     assert "serves 1 model" in found["api"]["found"]
     assert [head.split()[1] for head in heads] == ["/gate/", "/gate/v1/models?limit=1000"]
 
@@ -216,7 +217,9 @@ def test_a_proxy_is_named_without_its_password_and_used(variable, project, monke
         status, found, printed = checks()
     assert status == 0
     assert found["proxy"]["found"] == url.removeprefix("http://")
-    assert heads[0].startswith("HEAD http://api.invalid/v/ HTTP/1.1\r\nhost: api.invalid\r\nproxy-authorization: Basic ")
+    assert heads[0].startswith(
+        "HEAD http://api.invalid/v/ HTTP/1.1\r\nhost: api.invalid\r\nproxy-authorization: Basic "
+    )
     assert "hidden-word" not in printed
 
 
@@ -296,7 +299,8 @@ def test_a_key_file_that_is_no_text_is_a_problem(project, user, checks):
 
 
 def test_the_sdk_may_sign_in_by_itself(project, user, checks):
-    pytest.importorskip("anthropic")
+    if not find_spec("anthropic"):
+        pytest.skip("anthropic is not installed")
     user.write_text('{"version": 2, "client": "anthropic"}')
     status, found, _ = checks("--offline")
     assert status == 0
@@ -305,7 +309,11 @@ def test_the_sdk_may_sign_in_by_itself(project, user, checks):
 
 def test_a_client_that_is_not_installed_is_a_problem(project):
     """In a Python that has no site packages, the SDK is not there."""
-    environment = {**os.environ, "PYTHONPATH": str(Path(cli.__file__).parent.parent), "CLAUDE_FORCE_CLIENT": "anthropic"}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(Path(cli.__file__).parent.parent),
+        "CLAUDE_FORCE_CLIENT": "anthropic",
+    }
     command = [sys.executable, "-S", "-m", "claude_force", "doctor", "--offline"]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == 1
@@ -347,7 +355,10 @@ def agent(project, name, model):
 
 @pytest.mark.parametrize(
     ("model", "exit_code", "status", "words"),
-    [("hiku", 1, "problem", "agent 'a': no model named 'hiku'"), ("claude-2.1", 0, "warning", "agent 'a': claude-2.1")],
+    [
+        ("hiku", 1, "problem", "agent 'a': no model named 'hiku'"),
+        ("claude-opus-4-1", 0, "warning", "agent 'a': claude-opus-4-1"),
+    ],
 )
 def test_a_model_that_is_unknown_or_gone_is_told_with_who_uses_it(
     model, exit_code, status, words, project, connected, checks
@@ -355,7 +366,7 @@ def test_a_model_that_is_unknown_or_gone_is_told_with_who_uses_it(
     agent(project, "a", model)
     code, found, _ = checks()
     assert (code, found["models"]["status"]) == (exit_code, status)
-    assert words.replace("claude-2.1", "claude-2") in found["models"]["found"].replace("claude-2-1", "claude-2")
+    assert found["models"]["found"].startswith(words)
 
 
 def test_an_agent_of_the_settings_without_a_file_is_a_problem(project, connected, checks):

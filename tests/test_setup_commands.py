@@ -107,7 +107,14 @@ def test_git_ignores_the_state_and_nothing_else(started):
     import subprocess
 
     subprocess.run([git, "init", "-q"], check=True, cwd=started)
-    state = ["metrics/executions.jsonl", "cache/x", "runs/1/a.json", "agent_memory.db", "state.db-wal", "claude.json.bak"]
+    state = [
+        "metrics/executions.jsonl",
+        "cache/x",
+        "runs/1/a.json",
+        "agent_memory.db",
+        "state.db-wal",
+        "claude.json.bak",
+    ]
     for name in state:
         path = started / ".claude" / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -202,7 +209,9 @@ def test_init_does_not_write_through_a_link_that_leads_elsewhere(tmp_path, run):
 def test_validate_names_line_severity_and_remedy_of_each_problem(project, run):
     agents = project / ".claude/agents"
     agents.mkdir()
-    (agents / "a.md").write_text("---\nname: a\ndescription: d\nmodel: haikoo\nskills: cooking\ntools: Read\n---\nText.\n")
+    (agents / "a.md").write_text(
+        "---\nname: a\ndescription: d\nmodel: haikoo\nskills: cooking\ntools: Read\n---\nText.\n"
+    )
     status, out, err = run("validate")
     assert (status, err) == (2, "")
     lines = out.splitlines()
