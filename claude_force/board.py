@@ -99,10 +99,9 @@ class Board:
     def _lines(self) -> list[str]:
         """Return a line for each step, or for those at work if there are more than a screen holds."""
         shown = self.ids
-        if len(shown) > self.screen.height - 2:
-            shown = [i for i in self.ids if i in self.running and i not in self.results][
-                : max(self.screen.height - 3, 0)
-            ]
+        if len(shown) > (height := self.screen.height) - 2:
+            at_work = [i for i in self.ids if i in self.running and i not in self.results]
+            shown = at_work[: max(height - 3, 0)]
         names = min(max((columns(i) for i in self.ids), default=0), 30, max(self.screen.width - _BESIDE_NAME, 1))
         lines = [self._line(i, names) for i in shown]
         if len(shown) < len(self.ids):

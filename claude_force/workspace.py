@@ -246,9 +246,7 @@ def _working_directory() -> Path:
     try:
         return Path.cwd()
     except FileNotFoundError:
-        raise UsageError(
-            "the working directory is gone", hint="change to one that is there, or name it with -C"
-        ) from None
+        raise UsageError("the working directory is gone", hint="change to one that is there, or give -C") from None
 
 
 def _home(environment: Mapping[str, str]) -> Path:

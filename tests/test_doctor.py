@@ -176,8 +176,12 @@ def test_a_clock_that_differs_is_warned_of(project, monkeypatch, checks):
 
 @pytest.mark.parametrize(
     ("seconds", "status", "words"),
-    [(0, "ok", "agrees"), (299, "ok", "agrees"), (-299, "ok", "agrees"), (600, "warning", "10 min ahead of")]
-    + [(-7200, "warning", "120 min behind")],
+    [
+        (299, "ok", "agrees"),
+        (-299, "ok", "agrees"),
+        (600, "warning", "10 min ahead of"),
+        (-7200, "warning", "120 min behind"),
+    ],
 )
 def test_the_clock_may_be_five_minutes_off(seconds, status, words):
     check = machine.clock(formatdate(1_000_000, usegmt=True), 1_000_000 + seconds)

@@ -1,7 +1,7 @@
 """The engine: workflows through the runner, in this process, against the far end in its own.
 
-What bounds a workflow is its critical path or the number of calls at once; what bounds calls that take no time is what
-they take when they are made bare.
+The floors are calls made bare, by `http.client` alone: those of the critical path one after the other, as many at once
+as are allowed, or all of them from threads. No engine can be faster, since the far end takes its time.
 """
 
 from __future__ import annotations
@@ -16,13 +16,12 @@ from time import perf_counter
 
 from .. import plan as plans
 from ..records import Outcome, Step, Workflow, payload
-from ..reports.timeline import critical_path
 from ..runner import run
-from . import bare, figure, interleaved
+from . import bare, figure, interleaved, novel
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from ..workspace import Workspace
     from . import Figure
@@ -41,23 +40,27 @@ CHAINS: Steps = {
 
 
 def workflows(place: Place, rounds: int) -> Iterator[Figure]:
-    """Measure two workflows against the latencies on their critical paths."""
-    shapes = {"workflow of 3 + 1 steps / critical path": FAN, "three unbalanced chains / critical path": CHAINS}
-    sources = {what: _workflow(steps) for what, steps in shapes.items()}
-    took = interleaved(rounds, {what: partial(_run, place, source) for what, source in sources.items()})
-    for what, steps in shapes.items():
-        bound = critical_path(sources[what], {i: Outcome(i, AGENT, "ok", finished=s) for i, (s, _) in steps.items()})
-        yield figure(what, "ms", [1000 * seconds for seconds in took[what]], [1000 * bound] * rounds, 1.04)
+    """Measure two workflows against the calls on their critical paths."""
+    fan, fan_path = _against_path(place, FAN, "a", "report")
+    chains, chains_path = _against_path(place, CHAINS, "a0", "a1", "a2")
+    calls = {"fan": fan, "fan path": fan_path, "chains": chains, "chains path": chains_path}
+    took = {name: [1000 * s for s in samples] for name, samples in interleaved(rounds, calls).items()}
+    yield figure("workflow of 3 + 1 steps / critical path", "ms", took["fan"], took["fan path"], 1.04)
+    yield figure("three unbalanced chains / critical path", "ms", took["chains"], took["chains path"], 1.04)
 
 
 def throughput(place: Place, rounds: int, *, calls: int = 200) -> Iterator[Figure]:
-    """Measure calls that wait for nothing but their answers against what so many at once could be at best."""
+    """Measure calls that wait for nothing but their answers against so many at once without a pause."""
     at_once, latency = 20, 0.05
     source = _workflow({f"s{number}": (latency, ()) for number in range(calls)})
-    took = interleaved(rounds, {"ours": partial(_run, place, source, at_once)})["ours"]
-    what = f"{calls} calls of {latency} s, {at_once} at once / ideal"
+    one = list(_bodies(place, source).values())[:10]
+    took = interleaved(
+        rounds, {"ours": partial(_run, place, source, at_once), "bare": partial(_call_all, place.url, one, 1)}
+    )
+    ours = [calls / seconds for seconds in took["ours"]]
+    ideal = [at_once * len(one) / seconds for seconds in took["bare"]]
     yield figure(
-        what, "calls/s", [calls / seconds for seconds in took], [at_once / latency] * rounds, 0.9, "ratio at least"
+        f"{calls} calls of {latency} s, {at_once} at once / ideal", "calls/s", ours, ideal, 0.9, "ratio at least"
     )
 
 
@@ -65,7 +68,7 @@ def layers(place: Place, rounds: int, *, steps: int = 1000) -> Iterator[Figure]:
     """Measure steps whose answers take no time against the same calls from bare threads."""
     at_once = 10
     source = _workflow(_layered(steps, 10))
-    bodies = _bodies(place, source)
+    bodies = list(_bodies(place, source).values())
     took = interleaved(
         rounds,
         {"ours": partial(_run, place, source, at_once), "bare": partial(_call_all, place.url, bodies, at_once)},
@@ -74,9 +77,16 @@ def layers(place: Place, rounds: int, *, steps: int = 1000) -> Iterator[Figure]:
     yield figure(f"{steps} steps in 10 layers, {at_once} at once / bare threads", "ms", ours, floor, 1.8)
 
 
+def _against_path(place: Place, steps: Steps, *path: str) -> tuple[Callable[[], float], Callable[[], float]]:
+    """Return what runs a workflow, and what makes the calls of its critical path one after the other."""
+    source = _workflow(steps)
+    bodies = _bodies(place, source)
+    return partial(_run, place, source), partial(_call_all, place.url, [bodies[step_id] for step_id in path], 1)
+
+
 def _workflow(steps: Steps) -> Workflow:
     made = (
-        Step(step_id, AGENT, f"Review part {step_id}. [[simulate: latency={seconds}s]]", before)
+        Step(step_id, AGENT, f"Review part {step_id} of {{{{task}}}}. [[simulate: latency={seconds}s]]", before)
         for step_id, (seconds, before) in steps.items()
     )
     return Workflow("bench", tuple(made))
@@ -102,7 +112,7 @@ def _run(place: Place, source: Workflow, jobs: int | None = None) -> float:
 
 def _outcomes(workspace: Workspace, source: Workflow, jobs: int | None) -> dict[str, Outcome]:
     """Return the outcomes of a workflow by step. Raises the ForceError of a step that failed."""
-    plan = workspace.plan(source, "")
+    plan = workspace.plan(source, novel())
     ended: dict[str, Outcome] = {}
     with closing(run(plan, workspace.line(plan, jobs=jobs))) as going:
         for outcome in going:
@@ -112,13 +122,13 @@ def _outcomes(workspace: Workspace, source: Workflow, jobs: int | None) -> dict[
     return ended
 
 
-def _bodies(place: Place, source: Workflow) -> list[bytes]:
-    """Return the bodies of all calls that a workflow makes."""
+def _bodies(place: Place, source: Workflow) -> dict[str, bytes]:
+    """Return the bodies of the calls that a workflow makes, by step."""
     with place.workspace() as workspace:
-        plan = workspace.plan(source, "")
+        plan = workspace.plan(source, novel())
         ended = _outcomes(workspace, source, None)
-        requests = [plans.request(plan, job, ended) for job in plan.jobs.values()]
-    return [json.dumps({**payload(request), "stream": True}).encode() for request in requests]
+        requests = {step_id: plans.request(plan, job, ended) for step_id, job in plan.jobs.items()}
+    return {i: json.dumps({**payload(r), "stream": True}).encode() for i, r in requests.items()}
 
 
 def _call_all(url: str, bodies: Sequence[bytes], at_once: int) -> float:

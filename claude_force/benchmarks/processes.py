@@ -10,12 +10,12 @@ from pathlib import Path
 
 from .. import plan as plans
 from ..records import payload
-from . import figure, interleaved
+from . import figure, interleaved, novel
 from .place import tool
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from . import Figure
     from .place import Ended, Place
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 AGENT = "python-expert"
 LATENCY = 0.05
 """Seconds that the far end lets a process wait for its answer; they are taken off what was measured."""
-TASK = f"Explain list comprehensions. [[simulate: latency={LATENCY}s]]"
-
 _BARE = Path(__file__).with_name("bare.py")
 _SDK = """\
 import anthropic, json, sys
@@ -55,13 +53,13 @@ def agent(place: Place, rounds: int) -> Iterator[Figure]:
     body = place.directory / "body.json"
     bare = place.directory / "streaming.json"
     with place.workspace() as workspace:
-        plan = workspace.plan(plans.single(AGENT), TASK)
+        plan = workspace.plan(plans.single(AGENT), _task())
     content = payload(plans.request(plan, plan.jobs[AGENT], {}))
     body.write_text(json.dumps(content), encoding="utf-8")
     bare.write_text(json.dumps(content | {"stream": True}), encoding="utf-8")
-    calls = {
+    calls: dict[str, Callable[[], Ended]] = {
         "bare": partial(place.run, sys.executable, _BARE, bare),
-        "ours": partial(place.run, *tool(), "run", "agent", AGENT, TASK),
+        "ours": lambda: place.run(*tool(), "run", "agent", AGENT, _task()),
     }
     if find_spec("anthropic"):
         calls["sdk"] = partial(place.run, sys.executable, "-c", _SDK, body)
@@ -72,6 +70,10 @@ def agent(place: Place, rounds: int) -> Iterator[Figure]:
     yield figure("run agent / http.client script, peak memory", "MiB", held, least, 30, "ours at most")
     if "sdk" in ended:
         yield figure("run agent / script with the official SDK", "ms", ours, _milliseconds(ended["sdk"], LATENCY), 0.12)
+
+
+def _task() -> str:
+    return f"Explain list comprehensions, {novel()}. [[simulate: latency={LATENCY}s]]"
 
 
 def _milliseconds(ended: Sequence[Ended], latency: float = 0.0) -> list[float]:

@@ -206,9 +206,9 @@ def _agent(subject: Subject, workspace: Workspace) -> Iterator[Problem]:
     find_skill = workspace.skill if place is None else _any_skill
     source = plans.single(subject.name)
     for severity, message, remedy in _objections(source, workspace, lambda _: agent, find_skill):
-        message = message.partition(": ")[2]
-        field = next((field for field in ("effort", "max.tokens") if field[-6:] in message), "model")
-        yield _located(subject.path, message, severity, remedy, mark=rf"(?m)^{field}\s*:" if place else "")
+        words = message.partition(": ")[2]  # an agent alone is a workflow of one step, whose name says nothing here
+        field = next((field for field in ("effort", "max.tokens") if field[-6:] in words), "model")
+        yield _located(subject.path, words, severity, remedy, mark=rf"(?m)^{field}\s*:" if place else "")
 
 
 def _any_skill(name: str) -> Skill:

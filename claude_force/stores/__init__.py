@@ -1,0 +1,1 @@
+"""What outlives a process: one small class over one path each."""

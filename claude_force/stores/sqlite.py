@@ -1,0 +1,120 @@
+"""Opening a SQLite file that many processes share, and writing to it in transactions.
+
+It does not know what the tables hold, nor what to do about a damaged file: that is the store's decision, which is
+the one that knows what a loss would mean.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import contextmanager, suppress
+
+from ..files import private_directory
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+BUSY_SECONDS = 10.0
+"""How long a statement waits for other writers."""
+
+
+def connect(
+    path: Path,
+    *,
+    migrations: Sequence[Sequence[str]],
+    application_id: int = 0,
+    synchronous: str = "NORMAL",
+) -> sqlite3.Connection:
+    """Open the database at `path` in WAL mode, made 0600 in directories 0700 if absent, its tables up to date.
+
+    `migrations[n]` holds the statements that lead from `PRAGMA user_version` n to n + 1. `application_id`, unless 0,
+    marks the file as ours: another program's is refused. What cannot be written is opened for reading. `synchronous`
+    is NORMAL (a power failure may take the last commits, a killed process takes none) or FULL (0.3 ms more a commit).
+
+    The connection is in autocommit mode, write through `transaction`; threads may share it if they take turns.
+    Raises OSError, and sqlite3.Error: see `is_damage`; NotSupportedError where a newer version made the file.
+    """
+    private_directory(path.parent)
+    with suppress(FileExistsError):  # SQLite would make it as the umask says, and gives -wal and -shm its mode
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+    try:
+        return _prepared(str(path), migrations, application_id, synchronous)
+    except sqlite3.OperationalError as error:
+        if not _is_read_only(error) or not path.is_file():
+            raise
+        # reading a WAL database writes to its -shm, unless nothing is said to change
+        return _prepared(f"{path.absolute().as_uri()}?immutable=1", migrations, application_id, synchronous)
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """Commit all that the body writes, or nothing of it if it raises.
+
+    IMMEDIATE: a transaction that begins by reading fails at once, without waiting, if another one writes meanwhile.
+    """
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.rollback()
+        raise
+
+
+def is_damage(error: sqlite3.Error) -> bool:
+    """Whether `error` speaks of a file that holds something else than it should, rather than of one out of reach.
+
+    No database or a malformed one is a plain DatabaseError; SQLITE_ERROR is a table that is missing or different.
+    """
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+    return type(error) is sqlite3.DatabaseError or code in {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_IOERR_SHORT_READ}
+
+
+def _is_read_only(error: sqlite3.Error) -> bool:
+    return error.sqlite_errorcode & 0xFF in {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN}
+
+
+def _prepared(
+    name: str, migrations: Sequence[Sequence[str]], application_id: int, synchronous: str
+) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        name, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, uri=name.startswith("file:")
+    )
+    try:
+        connection.execute(f"PRAGMA synchronous = {synchronous}")
+        version = _version(connection, len(migrations), application_id)
+        if version < len(migrations):
+            _migrate(connection, migrations, application_id)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _version(connection: sqlite3.Connection, newest: int, application_id: int) -> int:
+    """Return the version of the tables; raises DatabaseError if they are not ours or newer than we are."""
+    # one statement sees one state: between two, another process may have made the tables
+    version, found, tables = connection.execute(
+        "SELECT (SELECT user_version FROM pragma_user_version), (SELECT application_id FROM pragma_application_id), "
+        "(SELECT count(*) FROM sqlite_master)"
+    ).fetchone()
+    if application_id and found != application_id and (found or tables):
+        raise sqlite3.DatabaseError("it is the database of another program")
+    if version > newest:
+        raise sqlite3.NotSupportedError(f"a newer version made it: its tables are of version {version}, not {newest}")
+    return int(version)
+
+
+def _migrate(connection: sqlite3.Connection, migrations: Sequence[Sequence[str]], application_id: int) -> None:
+    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # only before the first page is written
+    connection.execute("PRAGMA journal_mode = WAL")
+    with transaction(connection):
+        version = _version(connection, len(migrations), application_id)  # anew: another process may have been faster
+        for statements in migrations[version:]:
+            for statement in statements:
+                connection.execute(statement)
+        connection.execute(f"PRAGMA application_id = {application_id}")
+        connection.execute(f"PRAGMA user_version = {len(migrations)}")
