@@ -131,7 +131,7 @@ def _complete(parser: argparse.ArgumentParser, name: str, module: str, function:
     add_options = getattr(import_module(f".commands.{module}", __package__), f"{function}_options")
     add_options(parser)
     _common(parser, defaults=False)
-    parser.set_defaults(command=name)
+    parser.set_defaults(command=name, build=build)  # `completion` is about all commands, and imports only go down
 
 
 def _sentence(summary: str) -> str:

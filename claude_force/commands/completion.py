@@ -71,7 +71,8 @@ def completion(args: Namespace, workspace: Workspace) -> Result:
     if args.names:
         names = sorted({name for name in NAMES[args.names](workspace) if _is_safe(name)})
         return Result({"schema_version": 1, "names": names}, "\n".join(names))
-    script = (_FIXED / f"completion.{args.shell}").read_text("utf-8") + _SCRIPTS[args.shell](_tree())
+    tree = _command("", "", args.build(None))
+    script = (_FIXED / f"completion.{args.shell}").read_text("utf-8") + _SCRIPTS[args.shell](tree)
     return Result({"schema_version": 1, "shell": args.shell, "script": script}, script)
 
 
@@ -117,12 +118,6 @@ NAMES: dict[str, Callable[[Workspace], Iterable[str]]] = {
     "library": _library,
 }
 """What a script can ask the names of."""
-
-
-def _tree() -> Command:
-    from ..cli import build  # the table of commands is on the roof, and this command alone is about all of them
-
-    return _command("", "", build(None))
 
 
 def _command(name: str, summary: str, parser: ArgumentParser) -> Command:
