@@ -50,16 +50,17 @@ def doctor(args: Namespace, workspace: Workspace) -> Result:
 def _network(workspace: Workspace, settings: Settings, *, offline: bool) -> Iterator[Check]:
     """Yield what there is to say of the key, the proxy, the address, the clock and the API."""
     try:
-        file = settings.api_key_file
-        key = _key_in(file) if file else None
-        far = endpoint(workspace.environment, base_url=settings.base_url, api_key=key)
+        environment = workspace.environment
+        file = settings.api_key_file if not _key_variables(environment) else None
+        address = None if environment.get("ANTHROPIC_BASE_URL") else settings.base_url
+        far = endpoint(environment, base_url=address, api_key=_key_in(file) if file else None)
     except AuthenticationFailed as error:
         yield Check("key", "problem", error.message, error.hint)
         return
     except UsageError as error:
         yield Check("address", "problem", error.message, error.hint)
         return
-    yield from _key(far, settings, workspace.environment)
+    yield from _key(far, settings, file, _key_variables(environment))
     yield Check("proxy", "ok", f"{far.proxy.host}:{far.proxy.port}" if far.proxy else "none")
     if offline:
         yield Check("address", "ok", f"{far.url}; not tried, as --offline asks")
@@ -139,11 +140,13 @@ def _key_in(file: Path) -> str:
         raise AuthenticationFailed(f"api_key_file {file}: {reason.lower()}", hint="check the path") from None
 
 
-def _key(far: Endpoint, settings: Settings, environment: Mapping[str, str]) -> Iterator[Check]:
-    file = settings.api_key_file
+def _key_variables(environment: Mapping[str, str]) -> list[str]:
+    return [name for name in ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN") if environment.get(name, "").strip()]
+
+
+def _key(far: Endpoint, settings: Settings, file: Path | None, variables: list[str]) -> Iterator[Check]:
     if file and file.stat().st_mode & 0o077:
         yield Check("key file", "warning", f"others may read {file}", f"chmod 600 '{file}'")
-    variables = [name for name in ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN") if environment.get(name, "").strip()]
     if key := far.api_key or far.auth_token:
         yield _shape(key, far, str(file) if file else variables[0])
     elif far.authenticated:
@@ -153,7 +156,7 @@ def _key(far: Endpoint, settings: Settings, environment: Mapping[str, str]) -> I
     else:
         remedy = "set ANTHROPIC_API_KEY; without a key there is: claude-force demo"
         yield Check("key", "problem", "there is none", remedy)
-    if len(variables) > 1 and not file:
+    if len(variables) > 1:
         yield Check("key", "warning", f"{' and '.join(variables)} are both set: the first counts", "unset one of them")
 
 

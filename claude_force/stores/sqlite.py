@@ -69,8 +69,10 @@ def is_damage(error: sqlite3.Error) -> bool:
 
     No database or a malformed one is a plain DatabaseError; SQLITE_ERROR is a table that is missing or different.
     """
-    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
-    return type(error) is sqlite3.DatabaseError or code in {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_IOERR_SHORT_READ}
+    if not isinstance(error, sqlite3.OperationalError):
+        return type(error) is sqlite3.DatabaseError
+    code = getattr(error, "sqlite_errorcode", None)  # None: text that is no UTF-8
+    return code in {None, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_IOERR_SHORT_READ}
 
 
 def _is_read_only(error: sqlite3.Error) -> bool:
