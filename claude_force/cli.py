@@ -199,9 +199,18 @@ def _command_in(words: Sequence[str]) -> str:
     name = " ".join(found)
     if name in COMMANDS or name in GROUPS:
         return name
+    raise _no_command(words, found)
+
+
+def _no_command(words: Sequence[str], found: Sequence[str]) -> NotFound:
+    """Return what is wrong with `words`, whose `found` are no command: these, or an option whose value they hold."""
+    options = _options_of(build(""), "")
+    for word in words[: words.index(found[-1])]:
+        if word.startswith("--") and (name := word.split("=")[0]) not in options:
+            return NotFound("option", name, options)
     group = found[0] if len(found) == 2 else ""
     known = [c.removeprefix(f"{group} ") for c in COMMANDS if c.startswith(f"{group} ")] if group else _top_level()
-    raise NotFound(f"{group} command" if group else "command", found[-1], known)
+    return NotFound(f"{group} command" if group else "command", found[-1], known)
 
 
 def _top_level() -> list[str]:

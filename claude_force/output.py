@@ -135,7 +135,8 @@ class Screen:
     def fail(self, error: ForceError) -> int:
         """Print an error that left no result and return its exit status."""
         if self.json:
-            self._print(jsons.dumps({"schema_version": 1, "success": False, "error": error.facts()}))
+            with suppress(BrokenPipeError, ForceError):  # what went wrong is told on stderr in any case
+                self._print(jsons.dumps({"schema_version": 1, "success": False, "error": error.facts()}))
         self._complain(error)
         return error.exit_code
 
@@ -184,10 +185,10 @@ class Screen:
         try:
             self.stdout.write(text)
             self.stdout.flush()
-        except BrokenPipeError:
-            raise
         except OSError as error:
             self._let_stdout_go()
+            if isinstance(error, BrokenPipeError):
+                raise
             raise ForceError(f"cannot write to stdout: {(error.strerror or str(error)).lower()}") from None
 
     def _let_stdout_go(self) -> None:

@@ -174,9 +174,7 @@ def test_no_module_imports_itself_by_way_of_others():
 
 def test_an_outbuilding_is_imported_by_nobody():
     """The table in `extras` names them; a module that imported one would need its package."""
-    wrong = [
-        f"{module}:{line}" for module in modules() for name, line in own_imports(module) if is_outbuilding(name)
-    ]
+    wrong = [f"{module}:{line}" for module in modules() for name, line in own_imports(module) if is_outbuilding(name)]
     assert wrong == []
 
 

@@ -9,6 +9,7 @@ import sys
 
 import pytest
 
+import claude_force
 from claude_force.cli import main
 from claude_force.simulator import Behaviour, Simulator
 
@@ -448,11 +449,12 @@ def test_no_task_on_a_terminal_is_an_error_and_not_a_wait(far):
 
 
 def test_version_and_help_need_no_project(force, capsys):
-    for words in (("--version",), ("-h",), ("run", "agent", "-h"), ("run", "-h")):
+    assert force("--version")[:2] == (0, f"claude-force {claude_force.__version__}\n")
+    for words in (("-h",), ("run", "agent", "-h"), ("run", "-h")):
         with pytest.raises(SystemExit) as ended:
             main(words)
         assert ended.value.code == 0
-    assert capsys.readouterr().out.startswith("claude-force ")
+        assert capsys.readouterr().out.startswith("usage: claude-force")
 
 
 def test_a_project_cannot_send_the_key_elsewhere(far, force, project):

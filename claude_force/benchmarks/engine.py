@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing
 from functools import partial
 from threading import local
 from time import perf_counter
@@ -39,10 +39,10 @@ CHAINS: Steps = {
 }
 
 
-def workflows(place: Place, rounds: int) -> Iterator[Figure]:
-    """Measure two workflows against the calls on their critical paths."""
-    fan, fan_path = _against_path(place, FAN, "a", "report")
-    chains, chains_path = _against_path(place, CHAINS, "a0", "a1", "a2")
+def workflows(place: Place, rounds: int, *, pace: float = 1.0) -> Iterator[Figure]:
+    """Measure two workflows against the calls on their critical paths; `pace` multiplies the latencies."""
+    fan, fan_path = _against_path(place, FAN, pace, "a", "report")
+    chains, chains_path = _against_path(place, CHAINS, pace, "a0", "a1", "a2")
     calls = {"fan": fan, "fan path": fan_path, "chains": chains, "chains path": chains_path}
     took = {name: [1000 * s for s in samples] for name, samples in interleaved(rounds, calls).items()}
     yield figure("workflow of 3 + 1 steps / critical path", "ms", took["fan"], took["fan path"], 1.04)
@@ -77,9 +77,11 @@ def layers(place: Place, rounds: int, *, steps: int = 1000) -> Iterator[Figure]:
     yield figure(f"{steps} steps in 10 layers, {at_once} at once / bare threads", "ms", ours, floor, 1.8)
 
 
-def _against_path(place: Place, steps: Steps, *path: str) -> tuple[Callable[[], float], Callable[[], float]]:
+def _against_path(
+    place: Place, steps: Steps, pace: float, *path: str
+) -> tuple[Callable[[], float], Callable[[], float]]:
     """Return what runs a workflow, and what makes the calls of its critical path one after the other."""
-    source = _workflow(steps)
+    source = _workflow({step_id: (seconds * pace, before) for step_id, (seconds, before) in steps.items()})
     bodies = _bodies(place, source)
     return partial(_run, place, source), partial(_call_all, place.url, [bodies[step_id] for step_id in path], 1)
 
@@ -134,13 +136,14 @@ def _bodies(place: Place, source: Workflow) -> dict[str, bytes]:
 def _call_all(url: str, bodies: Sequence[bytes], at_once: int) -> float:
     """Make the calls from a pool of threads, each with a connection that it keeps; return their seconds."""
     mine = local()
+    with ExitStack() as opened:
 
-    def call(body: bytes) -> str:
-        if not hasattr(mine, "connection"):
-            mine.connection = bare.connection(url)
-        return bare.call(mine.connection, body)
+        def call(body: bytes) -> str:
+            if not hasattr(mine, "connection"):
+                mine.connection = opened.enter_context(closing(bare.connection(url)))
+            return bare.call(mine.connection, body)
 
-    began = perf_counter()
-    with ThreadPoolExecutor(at_once) as pool:
-        deque(pool.map(call, bodies), maxlen=0)
-    return perf_counter() - began
+        began = perf_counter()
+        with ThreadPoolExecutor(at_once) as pool:
+            deque(pool.map(call, bodies), maxlen=0)
+        return perf_counter() - began

@@ -56,9 +56,9 @@ def simulate(args: Namespace, workspace: Workspace) -> Result:
     try:
         serve_forever(behaviour, args.host, args.port, announce)
     except OSError as error:
+        reason = (error.strerror or str(error)).partition(" (while")[0].lower()  # Python adds the address once more
         raise UsageError(
-            f"cannot listen on {args.host}:{args.port}: {(error.strerror or str(error)).lower()}",
-            hint="choose another --port, or 0 for any",
+            f"cannot listen on {args.host}:{args.port}: {reason}", hint="choose another --port, or 0 for any"
         ) from None
     return Result({"schema_version": 1, "success": True}, streamed=True)
 

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 
-
 def bucket(value: int) -> int:
     """Return the bucket of `value`, which must not be negative; greater values never have lesser buckets."""
     if value < 256:

@@ -1,0 +1,284 @@
+"""A shelf whose values are sealed JSON in place of pickles, and the SQLite file below it.
+
+It knows bytes, the order of their use, and how much room they may take. It does not know what the values mean.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+import os
+import shelve
+import sqlite3
+import stat
+import time
+from collections.abc import MutableMapping
+from contextlib import suppress
+from functools import cached_property
+from threading import RLock
+
+from .sqlite import connect, transaction
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+    from typing import Any, Self
+
+_APPLICATION_ID = 0x43464361
+_MIGRATIONS = [
+    [
+        "CREATE TABLE entries (id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, used INTEGER NOT NULL)",
+        "CREATE INDEX entries_by_use ON entries (used)",
+        # apart from `used`, which every hit changes: SQLite writes a row as a whole
+        "CREATE TABLE bodies (id INTEGER PRIMARY KEY REFERENCES entries ON DELETE CASCADE, value BLOB NOT NULL)",
+        "CREATE TABLE statistics (hits INTEGER NOT NULL, misses INTEGER NOT NULL, evictions INTEGER NOT NULL)",
+        "INSERT INTO statistics VALUES (0, 0, 0)",
+    ]
+]
+_TABLES = {statement for statement in _MIGRATIONS[0] if statement.startswith("CREATE")}
+# the order of use is counted, not timed: clocks go backwards
+_NEXT = "(SELECT coalesce(max(used), 0) + 1 FROM entries)"
+_ENTER = f"INSERT INTO entries (key, used) VALUES (?, {_NEXT}) ON CONFLICT (key) DO UPDATE SET used = excluded.used"
+_FILL = "INSERT OR REPLACE INTO bodies (id, value) SELECT id, ? FROM entries WHERE key = ?"
+_TOUCH = f"UPDATE entries SET used = {_NEXT} WHERE key = ? AND used < (SELECT max(used) FROM entries)"  # noqa: S608
+_VALUE = "SELECT value FROM entries JOIN bodies USING (id) WHERE key = ?"
+_OLDEST = "DELETE FROM entries WHERE id = (SELECT id FROM entries ORDER BY used LIMIT 1)"
+_PAGE = 4096
+_LARGEST_RESERVE = 8 << 20
+_HEAD, _MIDDLE, _TAIL = b'{"hmac":"', b'","value":', b"}"
+_BODY = len(_HEAD) + 64 + len(_MIDDLE)
+
+
+class SealedShelf(shelve.Shelf["Any"]):
+    """A shelf over a mapping of text to bytes: each value is JSON under an HMAC-SHA256 of its key and itself.
+
+    What bears another HMAC is absent: reading it raises KeyError, though its key is listed. Nothing is unpickled.
+    """
+
+    def __init__(self, values: MutableMapping[str, bytes], secret: bytes | Callable[[], bytes]) -> None:
+        """`secret`, or what it returns when first needed, is the key of the HMAC."""
+        super().__init__(values)  # type: ignore[arg-type]  # of bytes, were the keys encoded as for dbm
+        self._values = values
+        self._given = secret
+
+    @cached_property
+    def _secret(self) -> bytes:
+        return self._given if isinstance(self._given, bytes) else self._given()
+
+    def __getitem__(self, key: str) -> Any:
+        sealed = self._values[key]
+        body = sealed[_BODY : -len(_TAIL)]
+        if not hmac.compare_digest(sealed, self._sealed(key, body)):
+            raise KeyError(key)
+        return json.loads(body.decode())
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        self._values[key] = self._sealed(key, json.dumps(value, separators=(",", ":")).encode())
+
+    def __delitem__(self, key: str) -> None:
+        del self._values[key]
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._values
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Return the value of `key`, or `default`; asks once, where a Shelf would look for the key first."""
+        try:
+            return self[key]
+        except KeyError:
+            return default
+
+    def clear(self) -> None:
+        """Remove all values, also those that cannot be read."""
+        self._values.clear()
+
+    def _sealed(self, key: str, body: bytes) -> bytes:
+        code = hmac.digest(self._secret, key.encode() + b"\0" + body, "sha256").hex().encode()
+        return b"".join((_HEAD, code, _MIDDLE, body, _TAIL))
+
+
+class SqliteMapping(MutableMapping[str, bytes]):
+    """On disk: a SQLite file at `path`: values with the order of their use, and statistics of all processes.
+
+    A killed process loses nothing that was written, a power failure the last few writes. The least recently used
+    values go when the files, `-wal` and `-shm` included, reach `max_bytes`; one larger than an eighth of that is not
+    kept. Opened on first use; threads take turns. Raises sqlite3.Error and OSError.
+    """
+
+    def __init__(self, path: Path, *, max_bytes: int) -> None:
+        self.path = path
+        self._reserve = min(max_bytes // 4, _LARGEST_RESERVE)  # room for what is written but not yet in its place
+        self._largest = self._reserve // 2
+        self._budget = (max_bytes - self._reserve) // _PAGE
+        self._lock = RLock()
+        self._connection: sqlite3.Connection | None = None
+        self._identity: tuple[int, int] | None = None
+        self._process = 0
+        self._inherited: list[sqlite3.Connection | None] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file; the next use opens it again."""
+        with self._lock:
+            if self._connection and self._process == os.getpid():
+                self._connection.close()
+            self._connection = None
+
+    def __getitem__(self, key: str) -> bytes:
+        with self._lock:
+            row = self._opened().execute(_VALUE, (key,)).fetchone()
+        if row is None or not isinstance(row[0], bytes):
+            raise KeyError(key)
+        return row[0]
+
+    def __setitem__(self, key: str, value: bytes) -> None:
+        if len(value) > self._largest:
+            return
+        with self._lock, transaction(connection := self._opened()):
+            connection.execute(_ENTER, (key,))
+            connection.execute(_FILL, (value, key))
+            self._evict(connection)
+
+    def __delitem__(self, key: str) -> None:
+        with self._lock, transaction(connection := self._opened()):
+            if not connection.execute("DELETE FROM entries WHERE key = ?", (key,)).rowcount:
+                raise KeyError(key)
+
+    def __iter__(self) -> Iterator[str]:
+        with self._lock:
+            rows = self._opened().execute("SELECT key FROM entries WHERE typeof(key) = 'text' ORDER BY id").fetchall()
+        return iter([key for (key,) in rows])
+
+    def __len__(self) -> int:
+        with self._lock:
+            return int(self._opened().execute("SELECT count(*) FROM entries").fetchone()[0])
+
+    def clear(self) -> None:
+        """Remove all values; the statistics stay."""
+        with self._lock, transaction(connection := self._opened()):
+            connection.execute("DELETE FROM entries")
+
+    def record(self, key: str, *, hit: bool) -> None:
+        """Count a hit, which makes `key` the most recently used, or a miss."""
+        with self._lock, transaction(connection := self._opened()):
+            if hit:
+                connection.execute("UPDATE statistics SET hits = hits + 1")
+                connection.execute(_TOUCH, (key,))
+            else:
+                connection.execute("UPDATE statistics SET misses = misses + 1")
+
+    def statistics(self) -> tuple[int, int, int]:
+        """Return how many hits, misses and evictions all processes had."""
+        with self._lock:
+            row = (
+                self._opened().execute("SELECT total(hits), total(misses), total(evictions) FROM statistics").fetchone()
+            )
+        hits, misses, evictions = map(int, row)
+        return hits, misses, evictions
+
+    def size(self) -> int:
+        """Return how many bytes the files take on disk."""
+        files = (self.path.with_name(self.path.name + suffix) for suffix in ("", "-wal", "-shm"))
+        sizes = []
+        for file in files:
+            with suppress(FileNotFoundError):
+                sizes.append(file.stat().st_size)
+        return sum(sizes)
+
+    def exists(self) -> bool:
+        """Whether there is anything at the path."""
+        return os.path.lexists(self.path)
+
+    def compact(self) -> None:
+        """Evict what is too much and give unused space back to the file system."""
+        with self._lock:
+            connection = self._opened()
+            with transaction(connection):
+                self._evict(connection)
+                connection.execute("PRAGMA incremental_vacuum").fetchall()  # works a page for each row that is fetched
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+    def check(self) -> None:
+        """Read the whole file; raises DatabaseError if it is damaged."""
+        with self._lock:
+            (first,) = self._opened().execute("PRAGMA quick_check(1)").fetchone()
+        if first != "ok":
+            raise sqlite3.DatabaseError(first)
+
+    def set_aside(self) -> Path | None:
+        """Rename the file, so that the next use makes a new one; return its new path, None if it was renamed already.
+
+        Raises OSError.
+        """
+        with self._lock:
+            self.close()
+            found = _identity(self.path)
+            if found is None or found != self._identity:  # another process was faster
+                return None
+            aside = f"{self.path.name}.damaged-{time.strftime('%Y%m%d-%H%M%S')}-{os.urandom(3).hex()}"
+            # the log first: a new file that found it would take it for its own
+            for suffix in ("-wal", "-shm"):
+                with suppress(FileNotFoundError):
+                    self.path.with_name(self.path.name + suffix).rename(self.path.with_name(aside + suffix))
+            return self.path.rename(self.path.with_name(aside))
+
+    def _opened(self) -> sqlite3.Connection:
+        if self._process != os.getpid():  # a fork must neither use nor close the connection of its parent
+            self._inherited.append(self._connection)
+            self._connection, self._process = None, os.getpid()
+        if self._connection is None:
+            self._identity = _identity(self.path)
+            self._connection = self._open()
+            self._identity = _identity(self.path)
+        return self._connection
+
+    def _open(self) -> sqlite3.Connection:
+        if os.path.lexists(self.path) and not stat.S_ISREG(self.path.lstat().st_mode):
+            raise sqlite3.DatabaseError("it is no file")  # a link, too: it could lead to a database of another program
+        connection = connect(self.path, migrations=_MIGRATIONS, application_id=_APPLICATION_ID)
+        try:
+            _refuse_foreign_tables(connection)
+            connection.execute("PRAGMA foreign_keys = ON")
+            connection.execute(f"PRAGMA wal_autocheckpoint = {max(1, self._reserve // 4 // _PAGE)}")
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _evict(self, connection: sqlite3.Connection) -> None:
+        """Remove the least recently used entries, a few more than needed, if more pages are in use than allowed."""
+        if _pages_in_use(connection) <= self._budget:
+            return
+        count = 0
+        while _pages_in_use(connection) > self._budget * 63 // 64 and connection.execute(_OLDEST).rowcount:
+            count += 1
+        connection.execute("UPDATE statistics SET evictions = evictions + ?", (count,))
+
+
+def _refuse_foreign_tables(connection: sqlite3.Connection) -> None:
+    """Raise DatabaseError for tables that are not as we make them: a view or a trigger could run anything."""
+    found = {sql for (sql,) in connection.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL")}
+    if found != _TABLES:
+        raise sqlite3.DatabaseError("its tables are not those of a cache")
+
+
+def _pages_in_use(connection: sqlite3.Connection) -> int:
+    pages, free = (connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count"))
+    return int(pages) - int(free)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.lstat()
+    except FileNotFoundError:
+        return None
+    return status.st_dev, status.st_ino

@@ -1,0 +1,161 @@
+"""The measurements: that they run, and that figures follow from samples; never how fast this machine is."""
+
+import json
+import os
+import sys
+from contextlib import closing
+
+import pytest
+
+from claude_force.benchmarks import Figure, bare, engine, figure, interleaved, launcher, novel
+from claude_force.benchmarks.place import place, tool
+from claude_force.cli import main
+from claude_force.errors import ForceError, UsageError
+from claude_force.plan import request, single
+from claude_force.records import payload
+from claude_force.runner import run
+
+
+@pytest.fixture(scope="module")
+def here():
+    with place() as here:
+        yield here
+
+
+def test_calls_take_turns_and_the_first_round_does_not_count():
+    made = []
+
+    def call(name):
+        made.append(name)
+        return len(made)
+
+    samples = interleaved(2, {"a": lambda: call("a"), "b": lambda: call("b")})
+    assert made == ["a", "b", "a", "b", "a", "b"]
+    assert samples == {"a": [3, 5], "b": [4, 6]}
+
+
+def test_a_figure_is_made_of_medians_and_one_wild_sample_does_not_move_it():
+    made = figure("x", "ms", [20, 22, 24, 21, 900], [10, 10, 10, 10, 10], 2.5)
+    assert (made.ours, made.floor, made.ratio, made.spread) == (22, 10, 2.2, (2.1, 2.4))
+
+
+def test_one_round_is_a_figure_too():
+    assert figure("x", "ms", [30], [10], 2.5).spread == (3, 3)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "ours", "ok"),
+    [
+        ("ratio at most", 25, True),
+        ("ratio at most", 26, False),
+        ("ratio at least", 25, True),
+        ("ratio at least", 24, False),
+        ("ours at most", 2.5, True),
+        ("ours at most", 2.6, False),
+    ],
+)
+def test_a_figure_is_held_to_its_target_as_that_is_meant(wanted, ours, ok):
+    assert Figure("x", "ms", ours, 10, (0, 0), 2.5, wanted).ok is ok
+
+
+def test_no_two_tasks_are_the_same():
+    assert novel() != novel()
+
+
+def test_a_process_is_measured_with_the_memory_that_it_held(here):
+    small = here.run(sys.executable, "-c", "print('said')")
+    assert here.printed() == "said\n"
+    large = here.run(sys.executable, "-c", "import time; data = b'x' * 50_000_000; time.sleep(0.05)")
+    assert large.memory - small.memory > 40_000_000
+    assert large.seconds > 0.05
+
+
+def test_a_process_that_fails_ends_the_measurement_and_says_why(here):
+    with pytest.raises(ForceError, match=r"status 3: of no use"):
+        here.run(sys.executable, "-c", "import sys; print('of no use', file=sys.stderr); sys.exit(3)")
+
+
+def test_what_the_user_has_set_is_not_seen_by_what_is_measured(monkeypatch):
+    monkeypatch.setenv("ANTHROPIC_BASE_URL", "http://127.0.0.1:1")
+    monkeypatch.setenv("CLAUDE_FORCE_MODEL", "no-such-model")
+    with place() as other:
+        other.run(*tool(), "run", "agent", "python-expert", "hello")
+        assert "simulated" in other.printed()
+
+
+def test_the_bare_call_gets_the_answer_that_the_tool_gets(here):
+    with here.workspace() as workspace:
+        plan = workspace.plan(single("python-expert"), "hello")
+        with closing(run(plan, workspace.line(plan))) as outcomes:
+            outcome = next(outcomes)
+    body = json.dumps({**payload(request(plan, plan.jobs["python-expert"], {})), "stream": True}).encode()
+    with closing(bare.connection(here.url)) as connection:
+        assert bare.call(connection, body) == outcome.output
+
+
+def test_a_bare_call_that_fails_measures_nothing(here):
+    with closing(bare.connection(here.url)) as connection, pytest.raises(OSError, match="400"):
+        bare.call(connection, b'{"model": 1}')
+
+
+def test_a_step_that_fails_ends_the_measurement(here, monkeypatch):
+    monkeypatch.setattr(engine, "AGENT", "nobody")
+    with pytest.raises(ForceError, match="nobody"):
+        list(engine.throughput(here, 1, calls=1))
+
+
+def test_workflows_are_measured_against_the_calls_on_their_critical_paths(here):
+    fan, chains = engine.workflows(here, 1, pace=0.1)
+    assert fan.floor > 40
+    assert chains.floor > 120
+    assert min(fan.ratio, chains.ratio) > 0.9
+
+
+def test_throughput_is_never_above_what_so_many_calls_at_once_can_be(here):
+    (made,) = engine.throughput(here, 1, calls=20)
+    assert made.unit == "calls/s"
+    assert 0 < made.ratio < 1.1
+
+
+def test_layers_of_steps_are_measured_against_bare_threads(here):
+    (made,) = engine.layers(here, 1, steps=20)
+    assert made.what.startswith("20 steps in 10 layers")
+    assert made.floor > 0
+    assert made.ours > 0
+
+
+def test_the_command_prints_a_row_for_each_figure(project, capsys):
+    assert main(["bench", "--rounds", "1", "--only", "start"]) == 0
+    out, err = capsys.readouterr()
+    head, version, agents = out.splitlines()
+    assert head.split()[:5] == ["WHAT", "OURS", "FLOOR", "UNIT", "RATIO"]
+    assert version.startswith("claude-force --version")
+    assert agents.startswith("claude-force list agents")
+    assert {line.split()[-1] for line in (version, agents)} <= {"ok", "over"}
+    assert "measuring start" in err
+
+
+def test_the_command_tells_programs_the_same(project, capsys):
+    assert main(["bench", "--rounds", "1", "--only", "agent", "--json", "-q"]) == 0
+    data = json.loads(capsys.readouterr().out)
+    assert (data["schema_version"], data["success"], data["rounds"]) == (1, True, 1)
+    first, memory, *_ = data["figures"]
+    assert (first["unit"], first["target"], first["wanted"]) == ("ms", 1.6, "ratio at most")
+    assert (memory["unit"], memory["target"], memory["wanted"]) == ("MiB", 30, "ours at most")
+    for row in data["figures"]:
+        assert row["ratio"] == pytest.approx(row["ours"] / row["floor"], rel=0.01)
+        assert row["spread"][0] <= row["spread"][1]
+        assert row["ok"] == ((row["ours"] if row["wanted"] == "ours at most" else row["ratio"]) <= row["target"])
+
+
+def test_a_system_that_cannot_measure_processes_is_told_so(monkeypatch):
+    monkeypatch.delattr(os, "posix_spawn")
+    with pytest.raises(UsageError, match="cannot measure"), place():
+        pass
+
+
+def test_a_launched_process_writes_to_files_and_its_status_is_told(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    told = launcher.launched([sys.executable, "-c", "import sys; print('out'); sys.exit('err')"])
+    assert told["status"] == 1
+    assert ((tmp_path / "stdout").read_text(), (tmp_path / "stderr").read_text()) == ("out\n", "err\n")
