@@ -7,6 +7,7 @@ import time
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from threading import Lock
 
 from . import attachments, config, library, pools, schema, workflow
 from . import plan as plans
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from .output import Screen
     from .plan import Plan
     from .records import Agent, Document, Skill, Workflow
+    from .stores.cache import ResponseCache
 
 
 class Workspace:
@@ -52,6 +54,8 @@ class Workspace:
         self._config = Path(config) if config else None
         self._api_key = api_key
         self._flights = pools.Flights()
+        self._transport: Transport | None = None
+        self._opening = Lock()
         self._pools: dict[int, Pool] = {}
         self._opened: list[Callable[[], object]] = []
 
@@ -161,6 +165,7 @@ class Workspace:
         *,
         given: Mapping[str, str] | None = None,
         files: Sequence[Document] = (),
+        sample: int = 0,
     ) -> Plan:
         """Return `source` with everything found that it names; raises UsageError for what is not there."""
         return plans.make(
@@ -173,9 +178,18 @@ class Workspace:
             find_skill=self.skill,
             warn=self.screen.warn,
             files=files,
+            sample=sample,
         )
 
-    def line(self, plan: Plan, *, jobs: int | None = None, timeout: float | None = None, **wishes: Any) -> Line:
+    def line(
+        self,
+        plan: Plan,
+        *,
+        jobs: int | None = None,
+        timeout: float | None = None,
+        use_cache: bool = True,
+        **wishes: Any,
+    ) -> Line:
         """Return what carries out the calls of `plan`; `wishes` are further fields of a Line."""
         if not self.settings.features_parallel_workflows_enabled:
             jobs = 1
@@ -189,17 +203,44 @@ class Workspace:
             jobs=jobs,
             deadline=time.monotonic() + timeout if timeout else None,
             prices=self.settings.prices,
+            cache=self.cache if use_cache else None,
+            uncached_agents=frozenset(self.settings.cache_exclude_agents),
             on_notice=self.screen.note,
             **wishes,
         )
 
     @cached_property
+    def cache(self) -> ResponseCache | None:
+        """The project's response cache, None if it is switched off."""
+        if not self.settings.cache_enabled:
+            return None
+        from .secret import user_secret
+        from .stores.cache import ResponseCache  # sqlite3 and shelve: 8 ms that other commands need not pay
+
+        cache = ResponseCache(
+            self.state / "cache" / "responses.db",
+            secret=lambda: user_secret(self.home),
+            ttl_hours=self.settings.cache_ttl_hours,
+            max_size_mb=self.settings.cache_max_size_mb,
+            warn=self.screen.warn,
+        )
+        self._opened.append(cache.close)
+        return cache
+
+    @property
     def transport(self) -> Transport:
-        """What sends requests, with patience; loads the network code."""
+        """What sends requests, with patience; threads that ask at once get the same one."""
+        with self._opening:
+            if self._transport is None:
+                self._transport = self._connected()
+                self._opened.append(self._transport.close)
+            return self._transport
+
+    def _connected(self) -> Transport:
         from .client import connect  # http.client and ssl: 25 ms that reading commands need not pay
 
         settings = self.settings
-        transport = connect(
+        return connect(
             settings.client,
             self.environment,
             base_url=None if self.environment.get("ANTHROPIC_BASE_URL") else settings.base_url,
@@ -208,8 +249,6 @@ class Workspace:
             retries=settings.performance_max_retries,
             notice=self.screen.note,
         )
-        self._opened.append(transport.close)
-        return transport
 
     def _key_of_the_user(self) -> str | None:
         """Return the key in the file that the settings name, unless the environment has one; raises UsageError."""
@@ -224,7 +263,9 @@ class Workspace:
 
     def abort(self) -> None:
         """End every call in flight; the next call opens a transport anew."""
-        if transport := self.__dict__.pop("transport", None):
+        with self._opening:
+            transport, self._transport = self._transport, None
+        if transport:
             transport.abort()
 
     def _threads(self, count: int) -> Pool:

@@ -18,7 +18,7 @@ class Terminal:
         self.columns, self.lines = columns, lines
         self.end, slave = os.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
-        self.stream = open(slave, "w", encoding="utf-8")
+        self.stream = open(slave, "w", encoding="utf-8")  # noqa: SIM115 - closed by `close`
         self.data = b""
         self.arrived = threading.Condition()
         self.reader = threading.Thread(target=self._read)

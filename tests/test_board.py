@@ -4,6 +4,7 @@ import io
 import os
 import re
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -154,7 +155,7 @@ def test_members_of_a_step_are_counted_while_it_runs():
             board.started(f"each[item {n}]", "haiku")
         for n in range(2):
             board.ended(ok("each", member=n, item=f"item {n}"))
-        assert "2 items done" in terminal.wait(lambda lines: "done" in lines[0])[0]
+        assert "2 items done" in terminal.wait(lambda lines: lines and "done" in lines[0])[0]
         board.ended(ok("each", members=(ok("each"), ok("each"), ok("each"))))
         assert finish(board, terminal) == ["each  ok        1.0 s, $0.0120"]
 
@@ -170,7 +171,7 @@ def test_states_are_coloured_if_colour_is_wanted(color, code):
 def test_the_board_ends_with_the_screen_whatever_happens():
     with Terminal() as terminal:
         screen = screen_on(terminal)
-        with pytest.raises(KeyboardInterrupt), screen:
+        with suppress(KeyboardInterrupt), screen:
             board = screen.board(plan("a"))
             raise KeyboardInterrupt
         board.close()

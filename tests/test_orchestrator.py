@@ -428,7 +428,7 @@ def test_a_config_file_that_is_wrong_is_raised_with_its_name(agents, simulator, 
     file = tmp_path / "other.json"
     if text:
         file.write_text(text)
-    with AgentOrchestrator(config_path=str(file)) as orchestrator, pytest.raises(kind, match="other.json"):
+    with AgentOrchestrator(config_path=str(file)) as orchestrator, pytest.raises(kind, match=r"other\.json"):
         orchestrator.execute_agent("echo", "x")
 
 
@@ -455,18 +455,20 @@ def test_progress_is_silent_and_a_warning_is_told_once(agents, simulator, capsys
 
 def test_importing_the_package_loads_nothing_that_costs_time():
     script = "import sys; before = set(sys.modules); import claude_force; print(*(set(sys.modules) - before))"
-    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=30, check=True)
-    assert set(ended.stdout.split()) == {"claude_force"}
+    assert set(python(script).split()) == {"claude_force"}
 
 
 def test_naming_the_orchestrator_loads_no_network_code():
     script = "import sys; from claude_force import AgentOrchestrator as A; A(); print(*sys.modules)"
-    bare = {k: v for k, v in os.environ.items() if not k.startswith("COV")}  # measuring coverage loads sqlite3 itself
-    ended = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, timeout=30, check=True, env=bare
-    )
     heavy = {"argparse", "http.client", "ssl", "sqlite3", "asyncio", "logging", "typing", "concurrent.futures"}
-    assert heavy & set(ended.stdout.split()) == set()
+    assert heavy & set(python(script).split()) == set()
+
+
+def python(script):
+    """Return what a new interpreter prints; it is not measured, because a measurement loads modules of its own."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("COV")}
+    command = [sys.executable, "-c", script]
+    return subprocess.run(command, capture_output=True, text=True, timeout=30, check=True, env=environment).stdout
 
 
 def test_every_public_name_is_there_and_no_other():

@@ -26,6 +26,9 @@ def task_options(parser: ArgumentParser) -> None:
 def run_options(parser: ArgumentParser) -> None:
     """Add the limits of a run."""
     parser.add_argument("--timeout", type=seconds, metavar="S", help="seconds after which to give up, with status 124")
+    caching = parser.add_mutually_exclusive_group()
+    caching.add_argument("--no-cache", action="store_true", help="neither look into the cache nor keep the answer")
+    caching.add_argument("--refresh", action="store_true", help="ask anew, and keep the new answer in the cache")
     parser.add_argument("--dry-run", action="store_true", help="show the exact requests and their cost, send nothing")
 
 
@@ -74,6 +77,11 @@ def inputs(pairs: Sequence[str]) -> dict[str, str]:
         if "=" not in pair:
             raise UsageError(f"--input {pair}: expected K=V", hint="for example --input target=staging")
     return dict(pair.split("=", 1) for pair in pairs)
+
+
+def count(text: str) -> int:
+    """Return the whole number from 0 that an option was given."""
+    return 0 if text == "0" else positive(text)
 
 
 def positive(text: str) -> int:

@@ -39,6 +39,7 @@ def agent_options(parser: ArgumentParser) -> None:
     parser.add_argument("--effort", choices=EFFORTS, help="how hard the model thinks")
     parser.add_argument("--skill", action="extend", nargs="+", default=[], metavar="S", help="skills to add")
     parser.add_argument("--schema", metavar="FILE", help="JSON Schema that the answer must fit")
+    parser.add_argument("--sample", type=given.count, default=0, metavar="N", help="ask for an nth, distinct answer")
     parser.add_argument("--no-stream", action="store_true", help="show the answer when it is complete")
     parser.add_argument("-o", "--output", metavar="FILE", help="write the answer to FILE instead of stdout")
     given.run_options(parser)
@@ -56,20 +57,29 @@ def agent(args: Namespace, workspace: Workspace) -> Result:
         schema=args.schema and workspace.read_schema(args.schema),
     )
     files = [given.attached(name) for name in args.file]
-    plan = workspace.plan(source, given.required_task(args), files=files)
+    plan = workspace.plan(source, given.required_task(args), files=files, sample=args.sample)
     if args.dry_run:
         return dry_run(plan, workspace.settings)
     streams = workspace.screen.streams and not (args.no_stream or target or args.schema)
     on_text = workspace.screen.write if streams else None
     run_id = new_run_id()
-    with closing(run(plan, workspace.line(plan, timeout=args.timeout, on_text=on_text))) as outcomes:
+    line = workspace.line(
+        plan, timeout=args.timeout, use_cache=not args.no_cache, refresh=args.refresh, on_text=on_text
+    )
+    with closing(run(plan, line)) as outcomes:
         outcome = next(outcomes)
-    if outcome.usage.prompt_tokens:
+    if outcome.usage.prompt_tokens or outcome.status == "cached":
         workspace.screen.note(_summary(outcome, run_id))
     data, error = of_agent(outcome, run_id), outcome.error
     if target and error is None:
         return targets.written(target, outcome.output, data)
-    return Result(data, outcome.output, error, error.exit_code if error else 0, streamed=bool(on_text))
+    return Result(
+        data,
+        outcome.output,
+        error,
+        error.exit_code if error else 0,
+        streamed=bool(on_text) and outcome.status != "cached",
+    )
 
 
 def workflow_options(parser: ArgumentParser) -> None:
@@ -108,7 +118,15 @@ def follow(
     ended: list[Outcome] = []
     with screen.board(plan) as board:
         stop = args.on_error == "stop"
-        line = workspace.line(plan, jobs=jobs, timeout=args.timeout, stop_on_error=stop, on_start=board.started)
+        line = workspace.line(
+            plan,
+            jobs=jobs,
+            timeout=args.timeout,
+            use_cache=not args.no_cache,
+            refresh=args.refresh,
+            stop_on_error=stop,
+            on_start=board.started,
+        )
         try:
             with closing(run(plan, line)) as outcomes:
                 for outcome in outcomes:
@@ -172,6 +190,8 @@ def _verdict(outcomes: Sequence[Outcome], stop: bool) -> ForceError | None:
 
 
 def _summary(outcome: Outcome, run_id: str) -> str:
+    if outcome.status == "cached":
+        return f"{outcome.agent}: {outcome.model}, from the cache, saved {money(outcome.saved)}; run {run_id}"
     tokens = f"{outcome.usage.prompt_tokens:,} + {outcome.usage.output_tokens:,} tokens"
     took = duration(outcome.finished - outcome.started)
     return f"{outcome.agent}: {outcome.model}, {took}, {tokens}, {money(outcome.cost)}; run {run_id}"

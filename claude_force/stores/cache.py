@@ -127,7 +127,10 @@ class ResponseCache:
         if entry is None or self._state(entry) != "valid":
             return None
         fields = entry["reply"]
-        return Reply(**fields | {"usage": Usage(**fields["usage"])})
+        try:
+            return Reply(**fields | {"usage": Usage(**fields["usage"])})
+        except TypeError:  # kept by a version whose replies have other fields
+            return None
 
     def _state(self, entry: Entry | None) -> str:
         if entry is None:

@@ -39,11 +39,12 @@ _MIGRATIONS = [
 _TABLES = {statement for statement in _MIGRATIONS[0] if statement.startswith("CREATE")}
 # the order of use is counted, not timed: clocks go backwards
 _NEXT = "(SELECT coalesce(max(used), 0) + 1 FROM entries)"
-_ENTER = f"INSERT INTO entries (key, used) VALUES (?, {_NEXT}) ON CONFLICT (key) DO UPDATE SET used = excluded.used"
+_ENTER = f"INSERT INTO entries (key, used) VALUES (?, {_NEXT}) ON CONFLICT (key) DO UPDATE SET used = excluded.used"  # noqa: S608
 _FILL = "INSERT OR REPLACE INTO bodies (id, value) SELECT id, ? FROM entries WHERE key = ?"
 _TOUCH = f"UPDATE entries SET used = {_NEXT} WHERE key = ? AND used < (SELECT max(used) FROM entries)"  # noqa: S608
 _VALUE = "SELECT value FROM entries JOIN bodies USING (id) WHERE key = ?"
 _OLDEST = "DELETE FROM entries WHERE id = (SELECT id FROM entries ORDER BY used LIMIT 1)"
+_FILES = ("", "-wal", "-shm")
 _PAGE = 4096
 _LARGEST_RESERVE = 8 << 20
 _HEAD, _MIDDLE, _TAIL = b'{"hmac":"', b'","value":', b"}"
@@ -187,11 +188,10 @@ class SqliteMapping(MutableMapping[str, bytes]):
 
     def size(self) -> int:
         """Return how many bytes the files take on disk."""
-        files = (self.path.with_name(self.path.name + suffix) for suffix in ("", "-wal", "-shm"))
         sizes = []
-        for file in files:
-            with suppress(FileNotFoundError):
-                sizes.append(file.stat().st_size)
+        for suffix in _FILES:
+            with suppress(OSError):
+                sizes.append(self.path.with_name(self.path.name + suffix).stat().st_size)
         return sum(sizes)
 
     def exists(self) -> bool:
@@ -226,7 +226,7 @@ class SqliteMapping(MutableMapping[str, bytes]):
                 return None
             aside = f"{self.path.name}.damaged-{time.strftime('%Y%m%d-%H%M%S')}-{os.urandom(3).hex()}"
             # the log first: a new file that found it would take it for its own
-            for suffix in ("-wal", "-shm"):
+            for suffix in _FILES[1:]:
                 with suppress(FileNotFoundError):
                     self.path.with_name(self.path.name + suffix).rename(self.path.with_name(aside + suffix))
             return self.path.rename(self.path.with_name(aside))

@@ -1,0 +1,89 @@
+"""`cache stats`, `clear`, `prune` and `verify`: upkeep of the answers that are kept."""
+
+from __future__ import annotations
+
+import sys
+
+from ..errors import ForceError, UsageError
+from ..records import Result
+from ..reports.table import plural
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+
+    from ..workspace import Workspace
+
+
+def _no_options(parser: ArgumentParser) -> None:
+    """Add nothing: the command takes no options of its own."""
+
+
+stats_options = prune_options = verify_options = _no_options
+
+
+def stats(args: Namespace, workspace: Workspace) -> Result:
+    """Show how often the cache had the answer, and how much it holds, over all processes."""
+    cache = workspace.cache
+    nothing = {"hits": 0, "misses": 0, "hit_rate": 0.0, "evictions": 0, "size_mb": 0.0, "entries": 0}
+    found = cache.stats() if cache else nothing
+    lines = [
+        f"enabled    {'yes' if cache else 'no'}",
+        f"hits       {found['hits']:,} of {found['hits'] + found['misses']:,} ({found['hit_rate']:.1%})",
+        f"entries    {found['entries']:,}",
+        f"size       {found['size_mb']:,.1f} MB",
+        f"evictions  {found['evictions']:,}",
+    ]
+    return Result({"schema_version": 1, "enabled": cache is not None, **found}, "\n".join(lines))
+
+
+def clear_options(parser: ArgumentParser) -> None:
+    """Add the options of `cache clear`."""
+    parser.add_argument("--yes", action="store_true", help="do not ask")
+
+
+def clear(args: Namespace, workspace: Workspace) -> Result:
+    """Remove all kept answers, if the user says yes."""
+    cache = workspace.cache
+    count = cache.stats()["entries"] if cache else 0
+    if count and not args.yes:
+        _ask(f"remove {plural(int(count), 'kept answer')}? [y/N]", workspace)
+    return _removed(cache.clear() if cache else 0)
+
+
+def prune(args: Namespace, workspace: Workspace) -> Result:
+    """Remove answers that have expired, and those that another user's key signed."""
+    return _removed(workspace.cache.prune() if workspace.cache else 0)
+
+
+def verify(args: Namespace, workspace: Workspace) -> Result:
+    """Read all kept answers and check that they are whole and this user's; fails if some are not."""
+    found = workspace.cache.verify() if workspace.cache else {"valid": 0, "expired": 0, "foreign": 0, "damaged": 0}
+    text = f"{plural(found['valid'], 'valid answer')}, {found['expired']:,} expired, {found['foreign']:,} foreign"
+    error = _fault(found)
+    data = {"schema_version": 1, "success": error is None, **found, "error": error.facts() if error else None}
+    return Result(data, text, error, error.exit_code if error else 0)
+
+
+def _fault(found: dict[str, int]) -> ForceError | None:
+    if found["damaged"]:
+        return ForceError("the cache was damaged; a new one is begun", hint="claude-force cache clear removes the old")
+    if found["foreign"]:
+        entries = plural(found["foreign"], "kept answer")
+        return ForceError(
+            f"{entries} not written by this user: never used", hint="claude-force cache prune removes what is not yours"
+        )
+    return None
+
+
+def _removed(count: int) -> Result:
+    return Result({"schema_version": 1, "success": True, "removed": count}, f"removed {plural(count, 'kept answer')}")
+
+
+def _ask(question: str, workspace: Workspace) -> None:
+    """Return if the user says yes on the terminal; raises UsageError where there is none, ForceError for a no."""
+    if sys.stdin is None or not sys.stdin.isatty() or workspace.screen.quiet:
+        raise UsageError("nobody to ask whether to remove the kept answers", hint="say so with --yes")
+    workspace.screen.note(question)
+    if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
+        raise ForceError("the kept answers stay: the reply was not yes")
