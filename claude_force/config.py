@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from . import migration
 from .errors import ConfigError
+from .frozen import dataclass, field, fields
 from .migration import shown
 
 TYPE_CHECKING = False
@@ -303,7 +303,7 @@ _whether = _is(bool, "true or false")
 _usd = _number(0, 1_000_000_000)
 _limit = _or_null(_usd)
 
-_FIELDS = Settings.__dataclass_fields__
+_FIELDS = {f.name for f in fields(Settings)}
 _KEYS: dict[str, Rule] = {
     "default_model": _text,
     "agents": {

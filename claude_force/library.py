@@ -9,10 +9,10 @@ changes about an agent.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import NotFound, ValidationError
+from .frozen import dataclass
 from .markdown import UNCLOSED, Document, as_int, as_list
 from .records import EFFORTS, Agent, Skill
 from .sources import Problem, agent_files, error, read_data, read_document, skill_files, workflow_files

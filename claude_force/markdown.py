@@ -11,7 +11,8 @@ It knows neither which fields an agent needs nor where files are.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+from .frozen import dataclass
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 import re
 import time
-from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from pathlib import Path
 from types import MappingProxyType
 
 from .errors import NotFound
+from .frozen import dataclass, field
 from .records import EFFORTS
 
 TYPE_CHECKING = False

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import sys
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 
 from . import attachments, pools, schema
 from . import plan as plans
 from .errors import ForceError, UsageError
+from .frozen import replace
 from .models import usd
 from .output import Screen
 from .records import Step, Usage, Workflow, canonical

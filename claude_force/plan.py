@@ -6,11 +6,11 @@ All that can be wrong is found here, before anything is sent: agents, skills, mo
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
 from functools import cache
 
 from . import attachments, dag, globs, prompt
 from .errors import NotFound, UsageError, ValidationError
+from .frozen import dataclass, replace
 from .models import find
 from .prompt import fence
 from .records import Document, Outcome, Step, Workflow, canonical

@@ -5,8 +5,9 @@ Nothing here reads a file, opens a socket or knows a price.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from json import dumps, loads
+
+from .frozen import dataclass, fields
 
 TYPE_CHECKING = False  # so that `typing`, 4 ms of every start, is never imported
 if TYPE_CHECKING:
@@ -188,7 +189,7 @@ class Usage:
         return Usage(*(getattr(self, name) + getattr(other, name) for name in _COUNTS))
 
 
-_COUNTS = [name for name, f in Usage.__dataclass_fields__.items() if f.type == "int"]
+_COUNTS = [f.name for f in fields(Usage) if f.type == "int"]
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import deque
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from heapq import heappop, heappush
 from itertools import count
 from queue import Empty, SimpleQueue
@@ -17,6 +16,7 @@ from time import monotonic
 from . import conditions, dag, models
 from . import plan as plans
 from .errors import EmptyAnswer, ForceError, Interrupted, Refused, SchemaMismatch
+from .frozen import dataclass, replace
 from .records import Outcome, Usage, key
 from .verdict import combined, judge
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import dataclass
 from pathlib import Path
 
+from .frozen import dataclass
 from .markdown import Document, decode, parse
 
 TYPE_CHECKING = False

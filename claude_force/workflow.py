@@ -12,6 +12,7 @@ from . import conditions
 from . import schema as schemas
 from .dag import ancestors, order
 from .errors import NotFound, UsageError, ValidationError
+from .frozen import fields
 from .records import EFFORTS, Input, Step, Workflow, canonical
 from .templates import names, sole_name
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 _ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
 _WORKFLOW_KEYS = ("name", "description", "version", "inputs", "steps")
-_STEP_KEYS = tuple(Step.__dataclass_fields__)
+_STEP_KEYS = tuple(f.name for f in fields(Step))
 
 
 def parse(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
@@ -12,6 +11,7 @@ from threading import Lock
 from . import attachments, config, library, pools, schema, workflow
 from . import plan as plans
 from .errors import UsageError, ValidationError
+from .frozen import replace
 from .line import Line
 from .records import canonical
 

@@ -1,7 +1,6 @@
 """Models and prices: what a name means, what an answer costs, and what the table says."""
 
 import json
-from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from hypothesis import strategies as st
 
 from claude_force import models
 from claude_force.errors import NotFound
+from claude_force.frozen import replace
 from claude_force.models import all_models, cost, estimate_tokens, find, lifecycle, price_rows, usd, worst_case
 from claude_force.records import Usage
 

@@ -1,11 +1,11 @@
 import re
-from dataclasses import replace
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from claude_force import prompt
+from claude_force.frozen import replace
 from claude_force.models import Model, estimate_tokens
 from claude_force.records import Agent, Block, Document, Skill, key
 

@@ -3,13 +3,13 @@ import os
 import string
 import subprocess
 import sys
-from dataclasses import FrozenInstanceError, fields, replace
 
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from claude_force.errors import ForceError, TryLater
+from claude_force.frozen import FrozenInstanceError, fields, replace
 from claude_force.records import Block, Request, Usage, canonical, key, payload
 
 BLOCKS = st.lists(st.builds(Block, st.text(), st.booleans()), max_size=3).map(tuple)

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from claude_force.errors import NotFound, UsageError, ValidationError
+from claude_force.frozen import fields
 from claude_force.records import Input, Step
 from claude_force.workflow import implied_inputs, parse, used_names
 
@@ -110,7 +111,7 @@ def test_a_step_without_a_task_is_given_the_users():
 
 
 def test_a_key_that_is_null_in_json_counts_as_not_given():
-    data = {"steps": [dict.fromkeys(Step.__dataclass_fields__) | {"id": "one", "agent": "a"}]}
+    data = {"steps": [dict.fromkeys(f.name for f in fields(Step)) | {"id": "one", "agent": "a"}]}
 
     assert parse("w", data, source="project", read_schema=no_schema).steps == (Step("one", "a"),)
 

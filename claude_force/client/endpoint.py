@@ -7,11 +7,11 @@ line into a request's head. It does not open connections.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from .. import __version__
 from ..errors import AuthenticationFailed, UsageError
+from ..frozen import dataclass, field
 from .proxies import Proxy, proxy_for
 
 TYPE_CHECKING = False

@@ -6,10 +6,10 @@ elsewhere than in the environment are not read.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from urllib.parse import unquote, urlsplit
 
 from ..errors import UsageError
+from ..frozen import dataclass, field
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ evenly from nothing to a bound that doubles, so that workers which failed togeth
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 
 from ..errors import ApiError, ForceError, Interrupted, TimedOut, TryLater
+from ..frozen import replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -7,10 +7,10 @@ name is asked for when it is needed: the script calls `completion --names`, and 
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
 from pathlib import Path
 
 from .. import library, models, sources
+from ..frozen import dataclass
 from ..records import Result
 
 TYPE_CHECKING = False

@@ -6,12 +6,12 @@ Every check ends in one sentence and none of them stops the others. A key is loo
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 
 from .. import models
 from ..client.endpoint import endpoint
 from ..config import Settings
 from ..errors import AuthenticationFailed, ForceError, NotFound, UsageError
+from ..frozen import replace
 from ..records import Result
 from ..reports.table import plural
 from .machine import Check, clock, machine

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 from .. import __version__
+from ..frozen import dataclass
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import shutil
 import tempfile
 from argparse import Namespace
-from dataclasses import replace
 from pathlib import Path
 
 from ..errors import UsageError
+from ..frozen import replace
 from ..records import Result
 from ..simulator import Behaviour, Simulator, parse_latency, serve_forever
 from ..workspace import Workspace, new_run_id

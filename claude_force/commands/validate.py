@@ -5,12 +5,12 @@ from __future__ import annotations
 import io
 import os
 import re
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 from .. import config, library, lint, sources
 from .. import plan as plans
 from ..errors import ConfigError, ForceError, NotFound, UsageError
+from ..frozen import dataclass, replace
 from ..output import Screen
 from ..records import Result, Skill
 from ..reports.table import plural

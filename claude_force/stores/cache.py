@@ -195,6 +195,8 @@ class ResponseCache:
 
     def _give_up(self, kind: str, error: sqlite3.Error | OSError) -> None:
         if not self._useless:
+            place = getattr(error, "filename", None) or self.path  # the user's key, too, is a file
             reason = (isinstance(error, OSError) and error.strerror) or error
-            self._warn(f"the cache cannot be used, going on without it: {self.path}: {reason}")
+            state = "read: it counts as empty" if kind == "read" else "written: new answers are not kept"
+            self._warn(f"{place}: {reason}; the cache cannot be {state}")
         self._useless.add(kind)

@@ -12,6 +12,7 @@ import struct
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from typing import Any
 
 
 def bucket(value: int) -> int:
@@ -40,8 +41,8 @@ def percentile(counts: Mapping[int, int], percent: int) -> int | None:
     return None
 
 
-def merge(into: dict[int, int], counts: Mapping[int, int]) -> None:
-    """Add `counts` to `into`."""
+def merge(into: dict[Any, int], counts: Mapping[Any, int]) -> None:
+    """Add `counts` of anything to `into`."""
     for number, count in counts.items():
         into[number] = into.get(number, 0) + count
 

@@ -1,0 +1,212 @@
+"""Opening SQLite files: made private, brought up to date once by many processes, read where they cannot be written."""
+
+import os
+import sqlite3
+import stat
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from claude_force.stores.sqlite import connect, is_damage, transaction
+
+FIRST = [
+    "CREATE TABLE accounts (name TEXT PRIMARY KEY, money INTEGER NOT NULL)",
+    "INSERT INTO accounts VALUES ('a', 0)",
+]
+SECOND = ["ALTER TABLE accounts ADD COLUMN note TEXT NOT NULL DEFAULT 'none'"]
+OURS = 0x1234
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "new" / "state.db"
+
+
+def opened(path, *migrations, **settings):
+    return connect(path, migrations=migrations or (FIRST,), application_id=OURS, **settings)
+
+
+def money(path):
+    connection = opened(path)
+    found = connection.execute("SELECT money FROM accounts").fetchone()[0]
+    connection.close()
+    return found
+
+
+def together(script, path, count):
+    """Run `script` in `count` processes that begin at one word, and return what each wrote to stdout and stderr."""
+    command = [sys.executable, "-c", script, str(path)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    processes = [subprocess.Popen(command, **pipes) for _ in range(count)]
+    for process in processes:
+        assert process.stdout.readline() == "ready\n", process.stderr.read()
+    for process in processes:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    return [process.communicate(timeout=60) for process in processes]
+
+
+def test_file_and_directory_are_readable_by_their_owner_only(path):
+    connection = opened(path)
+    with transaction(connection):
+        connection.execute("UPDATE accounts SET money = 1")
+    files = {p.name: stat.S_IMODE(p.stat().st_mode) for p in path.parent.iterdir()}
+    connection.close()
+    assert files == {"state.db": 0o600, "state.db-wal": 0o600, "state.db-shm": 0o600}
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+
+
+def test_writers_do_not_wait_for_the_disk_unless_asked(path):
+    for level, number in {"NORMAL": 1, "FULL": 2}.items():
+        connection = opened(path, synchronous=level)
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        assert connection.execute("PRAGMA synchronous").fetchone() == (number,)
+        connection.close()
+
+
+def test_tables_are_brought_up_to_date_and_keep_what_they_hold(path):
+    connection = opened(path, FIRST)
+    connection.execute("UPDATE accounts SET money = 7")
+    connection.close()
+    connection = opened(path, FIRST, SECOND)
+    assert connection.execute("SELECT money, note FROM accounts").fetchall() == [(7, "none")]
+    assert connection.execute("PRAGMA user_version").fetchone() == (2,)
+    connection.close()
+
+
+def test_migration_that_fails_changes_nothing(path):
+    opened(path, FIRST).close()
+    with pytest.raises(sqlite3.OperationalError, match="nowhere"):
+        opened(path, FIRST, [*SECOND, "INSERT INTO nowhere VALUES (1)"])
+    connection = opened(path, FIRST)
+    assert [row[1] for row in connection.execute("PRAGMA table_info(accounts)")] == ["name", "money"]
+    connection.close()
+
+
+DEPOSIT = """
+import sys
+from pathlib import Path
+from claude_force.stores.sqlite import connect, transaction
+print("ready", flush=True)
+sys.stdin.readline()
+from tests.test_sqlite import opened
+connection = opened(Path(sys.argv[1]))
+for _ in range(25):
+    with transaction(connection):
+        (money,) = connection.execute("SELECT money FROM accounts").fetchone()
+        connection.execute("UPDATE accounts SET money = ?", (money + 1,))
+connection.close()
+"""
+
+
+def test_many_processes_make_the_file_at_once_and_lose_no_write(path):
+    assert together(DEPOSIT, path, 8) == [("", "")] * 8
+    assert money(path) == 200
+
+
+def test_transaction_that_raises_leaves_no_trace(path):
+    connection = opened(path)
+    with pytest.raises(KeyError), transaction(connection):
+        connection.execute("UPDATE accounts SET money = 5")
+        raise KeyError
+    assert not connection.in_transaction
+    connection.close()
+    assert money(path) == 0
+
+
+def test_newer_file_is_refused_and_is_not_damage(path):
+    opened(path, FIRST, SECOND).close()
+    with pytest.raises(sqlite3.NotSupportedError, match="newer version") as caught:
+        opened(path, FIRST)
+    assert not is_damage(caught.value)
+
+
+@pytest.mark.parametrize("mark", [0, 99])
+def test_database_of_another_program_is_refused_and_stays_as_it_was(tmp_path, mark):
+    path = tmp_path / "other.db"
+    with sqlite3.connect(path) as other:
+        other.execute("CREATE TABLE theirs (a)")
+        other.execute(f"PRAGMA application_id = {mark}")
+    other.close()
+    before = path.read_bytes()
+    with pytest.raises(sqlite3.DatabaseError, match="another program") as caught:
+        opened(path)
+    assert is_damage(caught.value)
+    assert path.read_bytes() == before
+
+
+def test_file_without_a_mark_is_taken_over_where_none_is_asked_for(tmp_path):
+    path = tmp_path / "old.db"
+    with sqlite3.connect(path) as old:
+        old.execute("CREATE TABLE kept (a)")
+    old.close()
+    connection = connect(path, migrations=[["CREATE TABLE added (a)"]])
+    names = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+    connection.close()
+    assert names == {"kept", "added"}
+
+
+@pytest.mark.parametrize("content", [b"no database at all" * 100, b"SQLite format 3\0" + b"\xff" * 4080])
+def test_garbage_is_damage(tmp_path, content):
+    path = tmp_path / "state.db"
+    path.write_bytes(content)
+    with pytest.raises(sqlite3.DatabaseError) as caught:
+        opened(path)
+    assert is_damage(caught.value)
+
+
+def test_missing_table_is_damage_and_a_held_lock_is_not(path, monkeypatch):
+    monkeypatch.setattr("claude_force.stores.sqlite.BUSY_SECONDS", 0.01)
+    first, second = opened(path), opened(path)
+    with pytest.raises(sqlite3.OperationalError) as missing:
+        first.execute("SELECT 1 FROM nowhere")
+    first.execute("BEGIN IMMEDIATE")
+    with pytest.raises(sqlite3.OperationalError, match="locked") as locked:
+        second.execute("BEGIN IMMEDIATE")
+    first.close()
+    second.close()
+    assert is_damage(missing.value)
+    assert not is_damage(locked.value)
+
+
+def test_directory_in_place_of_the_file_is_out_of_reach(path):
+    path.mkdir(parents=True)
+    with pytest.raises(sqlite3.OperationalError, match="unable to open") as caught:
+        opened(path)
+    assert not is_damage(caught.value)
+
+
+def test_file_in_place_of_the_directory_is_an_os_error(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match=r"directory|exists"):
+        opened(tmp_path / "file" / "state.db")
+
+
+READ_ONLY = """
+import os, sqlite3, sys, urllib.parse
+from pathlib import Path
+from tests.test_sqlite import money, opened
+if os.geteuid() == 0:
+    os.setuid(65534)  # to root nothing is read-only
+print(money(Path(sys.argv[1])))
+try:
+    opened(Path(sys.argv[1])).execute("UPDATE accounts SET money = 1")
+except sqlite3.OperationalError as error:
+    print(error)
+"""
+
+
+def test_what_cannot_be_written_can_be_read():
+    with tempfile.TemporaryDirectory() as directory:  # tmp_path lies in a directory that only its owner enters
+        path = Path(directory) / "state.db"
+        opened(path).close()
+        path.chmod(0o444)
+        os.chmod(directory, 0o555)
+        run = subprocess.run(
+            [sys.executable, "-c", READ_ONLY, str(path)], capture_output=True, text=True, check=False, timeout=60
+        )
+        os.chmod(directory, 0o755)
+    assert run.stdout.splitlines() == ["0", "attempt to write a readonly database"], run.stderr
