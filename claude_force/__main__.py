@@ -6,13 +6,19 @@ import os
 import signal
 import sys
 
-from .cli import main as run
-
 
 def main() -> None:
     """Run the command line in `sys.argv` and end the process with its status."""
+    if sys.version_info < (3, 11):  # noqa: UP036  # a clone can be run without pip, which would have said so
+        version = ".".join(map(str, sys.version_info[:2]))
+        sys.exit(f"claude-force: error: needs Python 3.11 or later, this is {version}")
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    status = run()
+    try:
+        from .cli import main as run  # here, so that Ctrl-C during the import ends as it does later
+
+        status = run()
+    except KeyboardInterrupt:
+        status = 130
     if status == 130:
         _end_interrupted()
     sys.exit(status)

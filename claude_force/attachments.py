@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .errors import ValidationError
+from .errors import ValidationError, reason
 from .globs import expand, is_pattern
 from .markdown import decode
 from .records import Document
@@ -37,7 +37,7 @@ def read(path: Path, name: str) -> Document:
         with path.open("rb") as stream:
             data = stream.read(LARGEST_REQUEST + 1)
     except OSError as error:
-        raise ValidationError(f"cannot read {name}: {(error.strerror or str(error)).lower()}") from None
+        raise ValidationError(f"cannot read {name}: {reason(error)}") from None
     return Document(name, text_of(data, name))
 
 

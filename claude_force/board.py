@@ -47,12 +47,12 @@ class Board:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def started(self, name: str, model: str) -> None:
+    def started(self, step: str, item: str | None, model: str) -> None:
         """Show that a step, or a member of one, has been handed to the pool."""
         with self._lock:
-            self.running.setdefault(name.split("[", maxsplit=1)[0], monotonic())
+            self.running.setdefault(step, monotonic())
         if not self._ticker:
-            self.screen.note(one_line(f"{name}: started ({model})"))
+            self.screen.note(one_line(f"{_label(step, item)}: started ({model})"))
 
     def ended(self, outcome: Outcome) -> None:
         """Show that a step, or a member of one, has come to its end."""
@@ -62,16 +62,16 @@ class Board:
             else:
                 self.results[outcome.step] = outcome
         if not self._ticker:
-            item = f"[{outcome.item}]" if outcome.item is not None else ""
-            self.screen.note(one_line(f"{outcome.step}{item}: {describe(outcome)}"))
+            self.screen.note(one_line(f"{_label(outcome.step, outcome.item)}: {describe(outcome)}"))
 
-    def close(self) -> None:
-        """Draw the last state and let the lines stand."""
+    def close(self, *, stand: bool = True) -> None:
+        """Draw the last state and let the lines stand, or take them away."""
         if self._ticker and not self._over.is_set():
             self._over.set()
             self._ticker.join()
-            with self._lock:
-                self._draw()
+            with self.hidden():
+                if stand:
+                    self._draw()
                 self._drawn = 0
 
     @contextmanager
@@ -124,6 +124,10 @@ class Board:
         return "waiting", ""
 
 
+def _label(step: str, item: str | None) -> str:
+    return step if item is None else f"{step}[{cut(item, 60)}]"
+
+
 def describe(outcome: Outcome) -> str:
     """Return how a step ended: its status, then its time and cost, its error, or why it was not run."""
     return f"{outcome.status}: {_detail(outcome)}"
@@ -132,4 +136,4 @@ def describe(outcome: Outcome) -> str:
 def _detail(outcome: Outcome) -> str:
     if outcome.error:
         return outcome.error.message
-    return outcome.note or f"{duration(outcome.finished - outcome.started)}, {money(outcome.cost)}"
+    return outcome.note or f"{duration(outcome.seconds)}, {money(outcome.cost)}"

@@ -1,50 +1,18 @@
-"""The table of commands, the parser made from it, and the one place where an error becomes an exit status."""
+"""The roof: call the command that the words name, and turn what comes of it into an exit status."""
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
-from importlib import import_module
 
 from . import __version__
-from .errors import ForceError, NotFound, UsageError
+from .errors import ForceError, UsageError, reason
 from .output import Screen, refuse_closed_stdout
+from .parsing import function_of, parse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import Any, NoReturn
-
-COMMANDS = {
-    "run agent": ("run", "agent", "run one agent on a task"),
-    "run workflow": ("run", "workflow", "run a workflow, its steps in parallel where they can be"),
-    "list agents": ("library", "list_agents", "the agents that can be run, and where each comes from"),
-    "list skills": ("library", "list_skills", "the skills that agents can be given"),
-    "list workflows": ("library", "list_workflows", "the workflows that can be run"),
-    "list models": ("library", "list_models", "models with their short names, prices and limits"),
-    "show agent": ("library", "show_agent", "an agent's settings and prompt"),
-    "show skill": ("library", "show_skill", "a skill's text"),
-    "show workflow": ("library", "show_workflow", "a workflow's inputs and steps"),
-    "graph": ("library", "graph", "which step of a workflow waits for which"),
-    "validate": ("validate", "validate", "check agents, skills, workflows and settings"),
-    "init": ("setup", "init", "start a project: an example agent, skill and workflow"),
-    "doctor": ("doctor", "doctor", "check this machine, the key and the address"),
-    "config show": ("setup", "config_show", "every setting, its value and where it comes from"),
-    "config migrate": ("setup", "config_migrate", "rewrite an older claude.json, keeping a backup"),
-    "simulate": ("simulate", "simulate", "serve a local stand-in for the API, for trying things without a key"),
-    "demo": ("simulate", "demo", "see a workflow run in parallel on the stand-in, without a key"),
-    "bench": ("bench", "bench", "measure claude-force on this machine"),
-    "completion": ("completion", "completion", "print a completion script for a shell"),
-}
-"""Words on the command line → module below `commands`, function in it, summary. The parser is made from this."""
-
-GROUPS = {
-    "run": "run an agent or a workflow",
-    "list": "list agents, skills, workflows or models",
-    "show": "show one agent, skill or workflow",
-    "config": "show or migrate settings",
-}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -62,8 +30,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return screen.interrupted()
     except BrokenPipeError:
         return screen.broken_pipe()
-    except Exception as error:  # the boundary: a defect of ours must end in one line too
-        return screen.defect(error)
+    except Exception as error:  # the boundary: what nobody foresaw must end in one line too
+        return screen.unforeseen(error)
 
 
 def _carry_out(words: list[str], screen: Screen) -> int:
@@ -77,8 +45,7 @@ def _carry_out(words: list[str], screen: Screen) -> int:
     from .workspace import Workspace  # what `--version` and `--help` need not load
 
     with Workspace(screen=screen, config=args.config) as workspace:
-        module, function, _ = COMMANDS[args.command]
-        result = getattr(import_module(f".commands.{module}", __package__), function)(args, workspace)
+        result = function_of(args.command)(args, workspace)
     return screen.show(result)
 
 
@@ -86,147 +53,4 @@ def _change_directory(directory: str) -> None:
     try:
         os.chdir(directory)
     except OSError as error:
-        raise UsageError(f"-C {directory}: {(error.strerror or str(error)).lower()}") from None
-
-
-def parse(words: Sequence[str]) -> argparse.Namespace:
-    """Return the parsed command line; raises UsageError, with close names, for what does not fit."""
-    parser = build(_command_in(words))
-    args, extra = parser.parse_known_args(words)
-    if extra:
-        raise _unknown_words(parser, args, extra)
-    if not getattr(args, "command", None):
-        parser.print_help(sys.stderr)
-        raise SystemExit(2)
-    return args
-
-
-def build(command: str | None = None) -> Parser:
-    """Return the parser: for the command `command` alone, else for all, with their options if it is None.
-
-    A parser costs 0.25 ms, and a command's options lie beside its body, in a module that need not be loaded for others.
-    """
-    parser = Parser(prog="claude-force", description="Run Claude agents, skills and workflows.")
-    parser.add_argument("--version", action="version", version=f"claude-force {__version__}")
-    parser.add_argument("-C", dest="directory", metavar="DIR", help="run as if started in DIR")
-    parser.add_argument("--config", metavar="FILE", help="use FILE in place of the project's claude.json")
-    _common(parser, defaults=True)
-    tops = parser.add_subparsers(metavar="COMMAND", title="commands")
-    groups: dict[str, Any] = {}
-    for name in [command] if command in COMMANDS else COMMANDS:
-        module, function, summary = COMMANDS[name]
-        first, _, second = name.partition(" ")
-        if second and first not in groups:
-            group = tops.add_parser(first, help=GROUPS[first], description=GROUPS[first], allow_abbrev=False)
-            groups[first] = group.add_subparsers(metavar="WHAT", title=first, required=True)
-        own = (groups[first] if second else tops).add_parser(
-            second or first, help=summary, description=_sentence(summary), allow_abbrev=False
-        )
-        if command in {None, name}:
-            _complete(own, name, module, function)
-    return parser
-
-
-def _complete(parser: argparse.ArgumentParser, name: str, module: str, function: str) -> None:
-    add_options = getattr(import_module(f".commands.{module}", __package__), f"{function}_options")
-    add_options(parser)
-    _common(parser, defaults=False)
-    parser.set_defaults(command=name, build=build)  # `completion` is about all commands, and imports only go down
-
-
-def _sentence(summary: str) -> str:
-    return f"{summary[0].upper()}{summary[1:]}."
-
-
-def _common(parser: argparse.ArgumentParser, *, defaults: bool) -> None:
-    """Add the options that stand before or after the command; after it they must not reset what stood before."""
-
-    def default(value: Any) -> Any:
-        return value if defaults else argparse.SUPPRESS
-
-    parser.add_argument("--json", action="store_true", default=default(False), help="print one JSON object")
-    parser.add_argument("-q", "--quiet", action="store_true", default=default(False), help="no progress on stderr")
-    parser.add_argument("-v", "--verbose", action="count", default=default(0), help="say more; twice: tracebacks")
-    parser.add_argument(
-        "--color", choices=("auto", "always", "never"), default=default("auto"), help="colour on stderr"
-    )
-
-
-class Parser(argparse.ArgumentParser):
-    """An argument parser whose errors are ours: one line, exit status 2, no usage text."""
-
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(**{"allow_abbrev": False, "formatter_class": _formatter, **settings})
-
-    def error(self, message: str) -> NoReturn:
-        """Raise UsageError."""
-        raise UsageError(message, hint=f"see {self.prog} -h")
-
-
-def _formatter(prog: str) -> argparse.HelpFormatter:
-    """Return a help formatter as wide as the terminal.
-
-    The parser makes one for each option that it is given, and left to itself it would load `shutil`, 3 ms.
-    """
-    return argparse.HelpFormatter(prog, width=_columns() - 2)
-
-
-def _columns() -> int:
-    if (columns := os.environ.get("COLUMNS", "")).isdecimal() and int(columns):
-        return int(columns)
-    try:
-        return os.get_terminal_size(sys.stdout.fileno()).columns or 80
-    except (OSError, ValueError):
-        return 80
-
-
-_TAKES_VALUE = {"-C", "--config", "--color"}
-
-
-def _command_in(words: Sequence[str]) -> str:
-    """Return the name of the command in `words`, '' if there is none; raises NotFound for one that does not exist."""
-    rest = iter(words)
-    found: list[str] = []
-    for word in rest:
-        if word in _TAKES_VALUE:
-            next(rest, None)
-        elif not word.startswith("-"):
-            found.append(word)
-            if word not in GROUPS or len(found) == 2:
-                break
-    if not found:
-        return ""
-    name = " ".join(found)
-    if name in COMMANDS or name in GROUPS:
-        return name
-    raise _no_command(words, found)
-
-
-def _no_command(words: Sequence[str], found: Sequence[str]) -> NotFound:
-    """Return what is wrong with `words`, whose `found` are no command: these, or an option whose value they hold."""
-    options = _options_of(build(""), "")
-    for word in words[: words.index(found[-1])]:
-        if word.startswith("--") and (name := word.split("=")[0]) not in options:
-            return NotFound("option", name, options)
-    group = found[0] if len(found) == 2 else ""
-    known = [c.removeprefix(f"{group} ") for c in COMMANDS if c.startswith(f"{group} ")] if group else _top_level()
-    return NotFound(f"{group} command" if group else "command", found[-1], known)
-
-
-def _top_level() -> list[str]:
-    return list(dict.fromkeys(name.split()[0] for name in COMMANDS))
-
-
-def _unknown_words(parser: Parser, args: argparse.Namespace, extra: list[str]) -> UsageError:
-    word = extra[0].split("=")[0]
-    if not word.startswith("-"):
-        return UsageError(f"unexpected argument '{word}'", hint="put a task of several words in quotes")
-    return NotFound("option", word, _options_of(parser, getattr(args, "command", "")))
-
-
-def _options_of(parser: argparse.ArgumentParser, command: str) -> list[str]:
-    own = parser
-    for word in command.split():
-        action = next(a for a in own._actions if isinstance(a, argparse._SubParsersAction))
-        own = action.choices[word]
-    return [o for action in own._actions for o in action.option_strings if action.help != argparse.SUPPRESS]
+        raise UsageError(f"-C {directory}: {reason(error)}") from None

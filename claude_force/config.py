@@ -101,6 +101,8 @@ def load(
     if user:
         layers.append((str(user), _located(_flat(migration.read(user, warnings), str(user), warnings), user)))
     if project:
+        if not Path(os.path.realpath(project)).is_relative_to(_root(project)):
+            raise ConfigError(f"{project}: leads out of the project", hint="put a copy in the place of the link")
         place = str(user or "~/.claude/claude.json")
         document = _without_user_only(migration.read(project, warnings), project, place, warnings)
         layers.append((str(project), _located(_flat(document, str(project), warnings), project, _root(project))))

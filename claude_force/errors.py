@@ -27,6 +27,7 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import Self
 
 
 class ForceError(Exception):
@@ -49,6 +50,12 @@ class ForceError(Exception):
         """The name of the kind of error in JSON results and metrics: snake case of the class."""
         name = type(self).__name__
         return "".join("_" + c.lower() if c.isupper() else c for c in name).lstrip("_")
+
+    def within(self, where: str) -> Self:
+        """Return this error with `where` before its message; making one anew would need to know its constructor."""
+        told = type(self).__new__(type(self), f"{where}: {self.message}")
+        told.__dict__.update(vars(self), message=f"{where}: {self.message}")
+        return told
 
     def facts(self) -> dict[str, str | bool]:
         """Return the error as it stands in JSON results."""
@@ -189,3 +196,8 @@ class PartlyFailed(ForceError):
     """Some steps failed and the others are there."""
 
     exit_code = 3
+
+
+def reason(error: Exception) -> str:
+    """Return in lower case what the system says went wrong, without the number and path that `str` adds."""
+    return (getattr(error, "strerror", None) or str(error)).lower()

@@ -6,6 +6,7 @@ Directories are made 0700 and files 0600: prompts and answers are private.
 from __future__ import annotations
 
 import os
+import stat
 from contextlib import contextmanager, suppress
 from errno import ENOSPC
 
@@ -33,6 +34,17 @@ def private_directory(path: Path) -> Path:
             if not part.is_dir():  # not another process that was faster
                 raise
     return path
+
+
+def read_regular(path: Path, limit: int) -> bytes:
+    """Return at most `limit` bytes of the file at `path`; raises OSError.
+
+    Only of a regular file: a pipe or a terminal, which a repository's link may name, would be waited for.
+    """
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise OSError(None, "not a regular file")
+    with open(path, "rb") as stream:
+        return stream.read(limit)
 
 
 def write_atomic(path: Path, data: bytes, *, mode: int = 0o600) -> None:

@@ -246,7 +246,8 @@ def _direct(kind: Kind, place: Shelf, name: str) -> Entry | None:
     if name in {"", ".", ".."} or Path(name).name != name or not os.path.lexists(path):
         return None
     document = read_document(path, place.boundary)
-    return (path, place, document) if _name(kind, path, document) == name else None
+    named = kind == "skill" or _name(kind, path, document) == name  # a skill's name is that of its directory
+    return (path, place, document) if named else None
 
 
 def _place(kind: Kind, place: Shelf, name: str) -> Path:

@@ -54,8 +54,8 @@ class Line:
     uncached_agents: frozenset[str] = frozenset()
     record: Callable[[Outcome], object] = _ignore
     """Told every call that was made or answered from the cache, before anything that depends on it starts."""
-    on_start: Callable[[str, str], object] = _ignore
-    """Told the step's or member's name and the model when a call is handed to the pool."""
+    on_start: Callable[[str, str | None, str], object] = _ignore
+    """Told the step, the label of its item, if it is one of many, and the model when a call is handed to the pool."""
     on_text: Callable[[str], None] | None = None
     """Told the answer's text as it comes, from the thread that receives it."""
     on_notice: Callable[[str], object] = _ignore

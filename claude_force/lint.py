@@ -8,6 +8,8 @@ Sources: the subagent format of Claude Code and the Agent Skills specification (
 
 from __future__ import annotations
 
+from difflib import get_close_matches
+
 from .library import AGENT_FIELDS, faults, fold, scan, setting
 from .markdown import UNCLOSED, as_list
 from .sources import Problem, error
@@ -123,5 +125,10 @@ def _skill_remarks(path: Path, document: Document, *, strict: bool) -> Iterator[
 
 
 def _ignored(path: Path, line: int, field: str) -> Problem:
-    why = "only means something to Claude Code" if field in _CLAUDE_CODE.split() else "has no meaning"
+    if field in _CLAUDE_CODE.split():
+        why = "only means something to Claude Code"
+    elif close := get_close_matches(field, AGENT_FIELDS, n=1, cutoff=0.75):
+        return Problem(path, line, "warning", f"'{field}' has no meaning and is ignored", f"did you mean {close[0]}?")
+    else:
+        why = "has no meaning"
     return Problem(path, line, "note", f"'{field}' {why} and is ignored here", "nothing needs to be done")

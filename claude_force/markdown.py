@@ -110,13 +110,6 @@ def as_list(value: str | list[str], *, spaces: bool = False) -> list[str]:
     return [entry for entry in entries if entry]
 
 
-def as_bool(value: str | list[str]) -> bool:
-    """Return whether `value` says true, yes, on or 1, and not false, no, off or 0; ValueError if neither."""
-    if not isinstance(value, str) or value.strip().lower() not in _TRUTH:
-        raise ValueError(f"{value!r} is neither true nor false")
-    return _TRUTH[value.strip().lower()]
-
-
 def as_int(value: str | list[str]) -> int:
     """Return the whole number that `value` is in decimal digits; ValueError if it is none."""
     if not isinstance(value, str) or not re.fullmatch(r"[-+]?[0-9]{1,18}", value.strip()):
@@ -342,8 +335,8 @@ def _folded(lines: list[str]) -> str:
     parts: list[str] = []
     breaks, flush = 0, False
     for line in lines:
+        breaks += not line
         if not line:
-            breaks += 1
             continue
         both, flush = flush and line[0] not in " \t", line[0] not in " \t"
         parts += ["\n" * breaks or " " if both else "\n" * (breaks + bool(parts)), line]

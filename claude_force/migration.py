@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 
 from .errors import ConfigError
-from .files import write_atomic
+from .files import read_regular, write_atomic
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def read(path: Path, warnings: list[str]) -> dict[str, Any]:
     What is odd about the file joins `warnings`, a line each. Raises ConfigError, with line and column for bad syntax.
     """
     try:
-        data = _bytes(path)
+        data = read_regular(path, MAX_BYTES + 1)
     except FileNotFoundError:
         return {}
     except OSError as error:
@@ -52,7 +52,7 @@ def rewrite(path: Path) -> tuple[Path | None, list[str]]:
         raise ConfigError(f"{path}: is a symbolic link", hint=f"migrate the file itself: {os.path.realpath(path)}")
     changes: list[str] = []
     try:
-        before = _bytes(path)
+        before = read_regular(path, MAX_BYTES + 1)
         document = _parse(before, path, changes)
         if not _is_older(document, path):
             return None, []
@@ -70,11 +70,6 @@ def shown(value: object) -> str:
     """Return `value` as a message quotes it: JSON on one line, without control characters, cut to 60 characters."""
     text = json.dumps(value, default=str)
     return text if len(text) <= 60 else text[:57] + "..."
-
-
-def _bytes(path: Path) -> bytes:
-    with open(path, "rb") as stream:
-        return stream.read(MAX_BYTES + 1)
 
 
 def _keep(path: Path, data: bytes) -> Path:

@@ -19,7 +19,7 @@ from .records import EFFORTS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from typing import Any
 
     from .records import Usage
@@ -149,6 +149,12 @@ def estimate_tokens(text: str, model_id: str) -> int:
     size = len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
     model = _index().get(_canonical(model_id))
     return _divided(size * 3, 5) if model is None or model.newer_tokenizer else _divided(size * 4, 9)
+
+
+def total(amounts: Iterable[int | None]) -> int | None:
+    """Return the sum in nanodollars, None if one of them is unknown."""
+    listed = list(amounts)
+    return None if None in listed else sum(amount or 0 for amount in listed)
 
 
 def usd(nanodollars: int | None) -> float | None:

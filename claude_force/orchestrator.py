@@ -11,12 +11,12 @@ from threading import Lock
 
 from . import attachments, pools, schema
 from . import plan as plans
-from .errors import ForceError, UsageError
+from .errors import ForceError, Interrupted, UsageError
 from .frozen import replace
 from .models import usd
 from .output import Screen
 from .records import Step, Usage, Workflow, canonical
-from .reports.result import of_workflow
+from .reports.result import of_workflow, verdict
 from .runner import run
 from .templates import escape
 from .workspace import Workspace, new_run_id
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
     from typing import Any, ParamSpec, Self, TypeVar
 
+    from .line import Line
     from .plan import Job, Plan
     from .records import Outcome
 
@@ -106,8 +107,7 @@ class AgentOrchestrator:
         with self._opening:
             plan, wrong = self._side_by_side(steps)
             line = self._workspace.line(plan, stop_on_error=False)
-        with closing(run(plan, line)) as outcomes:
-            results = wrong | {o.step: o.error or o.output for o in outcomes}
+        results = wrong | {o.step: o.error or o.output for o in _outcomes(plan, line)}
         return [results[step.id] for step in steps]
 
     def execute_workflow(
@@ -131,11 +131,9 @@ class AgentOrchestrator:
         with self._opening:
             plan = self._workspace.plan(self._workspace.workflow(name), task, given=inputs)
             line = self._workspace.line(plan, jobs=jobs, timeout=timeout, stop_on_error=on_error == "stop")
-        with closing(run(plan, line)) as going:
-            outcomes = [outcome for outcome in going if outcome.member is None]
-        error = next((o.error for o in outcomes if o.error), None)
-        seconds = max((o.finished for o in outcomes), default=0.0)
-        result = of_workflow(plan.workflow, outcomes, run_id, seconds, error)
+        outcomes = _outcomes(plan, line)
+        error = verdict(outcomes, stop=on_error == "stop")
+        result = of_workflow(plan.workflow, outcomes, run_id, error)
         return result | {"workflow_name": plan.workflow.name}
 
     async def execute_agent_async(self, name: str, task: str, **options: Any) -> str:
@@ -158,8 +156,8 @@ class AgentOrchestrator:
             documents = [attachments.read(Path(file), str(file)) for file in files]
             plan = self._workspace.plan(plans.single(name, **_step_settings(step)), task, files=documents)
             line = self._workspace.line(plan, timeout=timeout)
-        with closing(run(plan, line)) as outcomes:
-            return next(outcomes), run_id
+        (outcome,) = _outcomes(plan, line)
+        return outcome, run_id
 
     def _side_by_side(self, steps: Sequence[Step]) -> tuple[Plan, dict[str, str | ForceError]]:
         """Return the plan of the steps that can be run, and by id why the others cannot."""
@@ -186,6 +184,15 @@ class AgentOrchestrator:
         return await get_running_loop().run_in_executor(self._callers, partial(context.run, call, *args, **options))
 
 
+def _outcomes(plan: Plan, line: Line) -> list[Outcome]:
+    """Return the outcomes of all steps; Ctrl-C is the KeyboardInterrupt that it is everywhere in Python."""
+    try:
+        with closing(run(plan, line)) as going:
+            return [outcome for outcome in going if outcome.member is None]
+    except Interrupted:
+        raise KeyboardInterrupt from None
+
+
 def _step_settings(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a Step takes of the options of `run_agent`; raises TypeError for one that does not exist."""
     settings = dict(options)
@@ -208,6 +215,6 @@ def _result(outcome: Outcome, run_id: str) -> AgentResult:
         cost=usd(outcome.cost),
         saved_cost=usd(outcome.saved),
         cached=outcome.status == "cached",
-        execution_time_ms=round((outcome.finished - outcome.started) * 1000),
+        execution_time_ms=round(outcome.seconds * 1000),
         run_id=run_id,
     )

@@ -7,7 +7,7 @@ import os
 import sys
 from contextlib import nullcontext, suppress
 
-from .errors import ForceError, Interrupted
+from .errors import ForceError, Interrupted, reason
 from .reports.table import clean, cut
 
 TYPE_CHECKING = False
@@ -47,10 +47,10 @@ class Screen:
     def __exit__(self, *_: object) -> None:
         self.close_board()
 
-    def close_board(self) -> None:
-        """Draw the steps' last state and let it stand."""
+    def close_board(self, *, stand: bool = True) -> None:
+        """Draw the steps' last state and let it stand, or take it away."""
         if self._board:
-            self._board.close()
+            self._board.close(stand=stand)
             self._board = None
 
     @property
@@ -95,13 +95,9 @@ class Screen:
         if not self.quiet:
             self._say(text)
 
-    def detail(self, text: str) -> None:
-        """Tell what only `-v` asks for."""
-        if self.verbose:
-            self._say(text)
-
     def write(self, text: str) -> None:
-        """Show a piece of an answer as it comes."""
+        """Show a piece of an answer as it comes, in the place of what showed that it was awaited."""
+        self.close_board(stand=False)
         if text:
             self._put(clean(text))
             self._at_line_start = text.endswith("\n")
@@ -149,13 +145,15 @@ class Screen:
         self._let_stdout_go()
         return 141
 
-    def defect(self, error: Exception) -> int:
-        """Print an error that nobody foresaw and return its exit status."""
-        wrapped = ForceError(
-            f"{type(error).__name__}: {error}", hint="this is a defect of claude-force; -v -v shows where"
-        )
-        wrapped.__context__ = error
-        return self.fail(wrapped)
+    def unforeseen(self, error: Exception) -> int:
+        """Print an error that nobody foresaw, the system's or a defect of ours, and return the exit status."""
+        if isinstance(error, OSError):
+            told = ForceError(f"{error.filename or 'input or output'}: {reason(error)}")
+        else:
+            hint = "this is a defect of claude-force; -v -v shows where"
+            told = ForceError(f"{type(error).__name__}: {cut(str(error), 500)}", hint=hint)
+        told.__context__ = error
+        return self.fail(told)
 
     def _complain(self, error: ForceError) -> None:
         hint = f"; {error.hint}" if error.hint else ""
@@ -189,7 +187,7 @@ class Screen:
             self._let_stdout_go()
             if isinstance(error, BrokenPipeError):
                 raise
-            raise ForceError(f"cannot write to stdout: {(error.strerror or str(error)).lower()}") from None
+            raise ForceError(f"cannot write to stdout: {reason(error)}") from None
 
     def _let_stdout_go(self) -> None:
         """Let what is still unwritten go nowhere: the interpreter flushes stdout once more at its end."""
@@ -216,7 +214,7 @@ def _terminal(stream: TextIO) -> tuple[int, int]:
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.split()) if "\n" in text else cut(text, 2000)
+    return cut(" ".join(text.split()), 2000)
 
 
 def _wants_color(choice: str, stream: TextIO) -> bool:

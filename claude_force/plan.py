@@ -64,7 +64,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Item:
-    """One value of `foreach`; `quoted` if it came from a step and not from the author of the workflow."""
+    """One value of `foreach`; `quoted` if it is not the author's word: from a step, or an odd file name."""
 
     value: Any
     quoted: bool = False
@@ -133,7 +133,8 @@ def items(plan: Plan, step: Step, outcomes: Mapping[str, Outcome]) -> list[Item]
     name = sole_name(step.foreach)
     if name and name.startswith("steps."):
         return [Item(value, quoted=True) for value in _json_lines(_output(name, outcomes), step, name)]
-    return [Item(found) for found in globs.expand(plan.root, _render(plan, step.foreach))]
+    found = globs.expand(plan.root, _render(plan, step.foreach))
+    return [Item(name, quoted=not name.isprintable()) for name in found]
 
 
 def request(plan: Plan, job: Job, outcomes: Mapping[str, Outcome], item: Item | None = None) -> Request:

@@ -236,6 +236,11 @@ class Outcome:
     members: tuple[Outcome, ...] = ()
     """One for each item of `foreach`, in their order: this is the outcome of the whole step."""
 
+    @property
+    def seconds(self) -> float:
+        """How long it took."""
+        return self.finished - self.started
+
 
 @dataclass(frozen=True)
 class Result:

@@ -36,16 +36,13 @@ def _mark(kind: str) -> str:
 # A hint is what `in` finds ten times faster than a regular expression, which most texts then need not meet, nor a
 # process compile. A search that fails must not look at the same text again from the next place, or hostile text
 # takes quadratic time: a run of characters is taken whole, or begins only where none of its kind stands before it.
+# Shapes of the latter sort come last, when a secret before them is a mark already.
 _SHAPES = (
     (
         ("://",),
         r"""(?<=://)(?:\[redacted:[a-z-]+\]|[^\s/:@"'<>\[\]])*+:(?!\[redacted:)(?P<password>[^\s/"'<>]+)(?=@)""",
     ),
     (("sk-ant-",), r"(?P<anthropic_key>sk-ant-[\w-]{16,})"),
-    (
-        ("sk-",),
-        r"(?P<openai_key>sk-(?<![A-Za-z0-9]sk-)(?:(?:proj|svcacct|admin)-[\w-]{16,}|[A-Za-z0-9]{32,}[\w-]*))",
-    ),
     (("AKIA", "ASIA"), r"(?P<aws_key>A[KS]IA[A-Z0-9]{16,})"),
     (("ghp_", "gho_", "ghu_", "ghs_", "ghr_"), r"(?P<github_token>gh[opsru]_\w{30,})"),
     (("github_pat_",), r"(?P<github_token>github_pat_\w{20,})"),
@@ -54,14 +51,19 @@ _SHAPES = (
     (("hooks.slack.com",), r"hooks\.slack\.com/services/(?P<slack_webhook>[\w/]{20,})"),
     (("AIza", "GOCSPX-", "ya29."), r"(?P<google_key>(?:AIza|GOCSPX-|ya29\.)[\w-]{20,})"),
     (("k_live_", "k_test_", "whsec_"), r"(?P<stripe_key>(?:[rs]k_(?:live|test)|whsec)_[\w+/=]{16,})"),
-    (("eyJ",), r"(?P<jwt>eyJ(?<![\w-]eyJ)[\w-]{8,}+\.eyJ[\w-]{8,}+\.[\w-]*)"),
     (
         ("PRIVATE KEY",),
         r"(?P<private_key>-----BEGIN [A-Z ]{0,30}PRIVATE KEY(?: BLOCK)?-----(?=\s|\\[nr])(?:"
-        r"(?:[^-]|-(?!----))*+-----END [A-Z ]{0,30}PRIVATE KEY(?: BLOCK)?-----|(?:\s|\\[nr]|[A-Za-z0-9+/=]{16,})*+))",
+        r"(?:[^-]|-(?!----))*+-----END [A-Z ]{0,30}PRIVATE KEY(?: BLOCK)?-----"
+        r"|(?:(?:\s|\\[nr])*+[A-Za-z0-9+/=]{16,})*+))",
     ),
     (("earer ",), r"[Bb]earer (?P<bearer_token>[\w.~+/=-]{20,})"),
     (("asic ",), r"[Bb]asic (?P<basic_credentials>(?=[A-Za-z+/]*+[\d=])[\w+/]{12,}={0,2})"),
+    (
+        ("sk-",),
+        r"(?P<openai_key>sk-(?<![A-Za-z0-9]sk-)(?:(?:proj|svcacct|admin)-[\w-]{16,}|[A-Za-z0-9]{32,}[\w-]*))",
+    ),
+    (("eyJ",), r"(?P<jwt>eyJ(?<![\w-]eyJ)[\w-]{8,}+\.eyJ[\w-]{8,}+\.[\w-]*)"),
 )
 """What occurs in each secret of a shape, and the shape, the secret being its one group."""
 
@@ -83,14 +85,15 @@ _NAME = (
     r"passw(?:or)?d|passphrase|pwd|secret(?:[_-]?(?:access[_-]?)?key)?|token|api[_-]?key|access[_-]?key"
     r"|private[_-]?key|authorization"
 )
+_ANNOTATION = r":\s?[a-z_][\w.]{0,40}(?:\[[\w.,\ ]{0,40}\])?(?:\s?\|\s?[a-z_]\w{0,40}){0,3}\s=\s"
 _LABELLED = re.compile(
     rf"""
 (?: --(?:[a-z]+-){{0,3}}(?:{_NAME})(?:\s{{1,4}}|=)
-  | (?:{_NAME})(?:\\?["'])?\s{{0,4}}(?::\s?[a-z_][\w.|\[\]\ ]{{0,40}}=|=>|:=|=(?!=)|:)\s{{0,4}}
+  | (?:{_NAME})(?:\\?["'])?\s{{0,4}}(?:{_ANNOTATION}|=>|:=|=(?!=)|:)\s{{0,4}}
 )
-(?: (?P<quote>\\?["'])(?P<quoted>(?:(?!(?P=quote))[^\r\n]){{4,}}+)
-  | (?P<plain>[^\s"'`,;(){{}}<>\[\]\\&|]{{4,}}+)
-)
+(?P<quote>\\?["'])?
+(?P<scheme>(?:bearer|basic|token)\s{{1,4}})?
+(?P<value>(?(quote)(?:(?!(?P=quote))[^\r\n]){{4,}}+|[^\s"'`,;(){{}}<>\[\]\\&|]{{4,}}+))
 """,
     re.VERBOSE,
 )
@@ -98,11 +101,12 @@ _PLACEHOLDER = re.compile(
     r"[\s,;)\]}]|\[redacted:|\$[A-Z_]+\b|\$[{(]|[<{%*]|\.\.\.|…|~/|x{4,}|(?i:your)[ _-]|[.~]{0,2}/[\w.-]+(?:/[\w.-]*)+$"
 )
 _CODE = re.compile(rf"(?:.*[_.])?(?:{_NAME}|key)s?|[a-z_]+(?:\.[a-z_]+)+", re.IGNORECASE)
-_WORDS = frozenset(
-    "true false null none undefined string text bool bytes required optional option options flag flags argument "
-    "parameter value values field with from that this must will should into when then where what which here "
-    "input change reset bearer basic".split()
-)
+_WORDS = """
+true false null none undefined string text bool bytes required optional option options flag flags argument
+parameter value values field with from that this must will should into when then where what which here
+input change reset bearer basic
+"""
+_NO_SECRETS = frozenset(_WORDS.split())
 _LOWER = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}
 
 
@@ -111,10 +115,10 @@ def _without_labelled(text: str) -> str:
     lower = text.lower()
     if len(lower) != len(text):  # a letter that grew: places would no longer be those of `text`
         lower = text.translate(_LOWER)
-    parts = []
+    parts: list[str] = []
     copied = place = 0
     while match := _LABELLED.search(lower, place):
-        start, end = match.span("quoted" if match["quote"] else "plain")
+        start, end = match.span("value")
         if _is_secret(match, text[start:end], text[end : end + 1]):
             parts += text[copied:start], _mark("password" if "pass" in match[0][: start - match.start()] else "secret")
             copied = place = end
@@ -126,12 +130,12 @@ def _without_labelled(text: str) -> str:
 def _is_secret(match: re.Match[str], value: str, after: str) -> bool:
     """Whether `value` is likely a secret rather than a placeholder, a name in code or a word of a sentence."""
     label = match[0][: -len(value)]
-    if _PLACEHOLDER.match(value) or value.lower().rstrip(".:!?") in _WORDS:
+    if _PLACEHOLDER.match(value) or value.lower().rstrip(".:!?") in _NO_SECRETS:
         return False
+    if match["scheme"] or label.startswith("--"):
+        return True
     if match["quote"]:
         return "pass" in label or not any(map(str.isspace, value))
-    if label.startswith("--"):
-        return True
     if _CODE.fullmatch(value) or after in {"(", "["}:
         return False
     return not label[-1].isspace() or (len(value) >= 6 and any(map(str.isdecimal, value)) and not value.isdecimal())

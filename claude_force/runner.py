@@ -141,7 +141,7 @@ class _Course:
     def send(self, call: _Call, request: Request, transport: Transport) -> None:
         """Hand a call to the pool, unless one like it is under way; what comes of it will arrive."""
         self.in_flight[call.id] = call
-        self.line.on_start(call.name, request.model)
+        self.line.on_start(call.job.step.id, call.item.label if call.item else None, request.model)
         deadline = self.deadline(call.job.step)
         self.line.flights.board(
             call.key if self.may_share(call) else None,

@@ -13,6 +13,7 @@ from math import isfinite
 from operator import ge, gt, le, lt
 
 from .errors import ValidationError
+from .patterns import found
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ _LIMITS = {"minimum": lt, "maximum": gt, "exclusiveMinimum": le, "exclusiveMaxim
 _BREAKS: dict[str, dict[str, Callable[[Any, Any], bool]]] = {
     "object": _SIZES["object"],
     "array": _SIZES["array"] | {"uniqueItems": lambda it, wanted: wanted and len(set(map(_frozen, it))) < len(it)},
-    "string": _SIZES["string"] | {"pattern": lambda it, pattern: not re.search(pattern, it)},
+    "string": _SIZES["string"] | {"pattern": lambda it, pattern: not found(pattern, it)},
     "number": _LIMITS | {"multipleOf": lambda it, unit: not _is_multiple(it, unit)},
 }
 _NAMED = ("properties", "patternProperties", "$defs", "definitions")  # hold schemas by name
@@ -179,9 +180,9 @@ def _object(value: dict[str, Any], schema: dict[str, Any], path: str, descend: D
 
 
 def _schemas_for(name: str, schema: dict[str, Any]) -> list[Schema]:
-    found = [schema["properties"][name]] if name in schema.get("properties", {}) else []
-    found += [below for pattern, below in schema.get("patternProperties", {}).items() if re.search(pattern, name)]
-    return found or [schema.get("additionalProperties", True)]
+    named = [schema["properties"][name]] if name in schema.get("properties", {}) else []
+    named += [below for pattern, below in schema.get("patternProperties", {}).items() if found(pattern, name)]
+    return named or [schema.get("additionalProperties", True)]
 
 
 def _array(value: list[Any], schema: dict[str, Any], path: str, descend: Descend) -> Iterator[str]:

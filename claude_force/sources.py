@@ -7,9 +7,9 @@ known here.
 from __future__ import annotations
 
 import os
-import stat
 from pathlib import Path
 
+from .files import read_regular
 from .frozen import dataclass
 from .markdown import Document, decode, parse
 
@@ -48,7 +48,7 @@ def read_text(path: Path, boundary: Path | None = None) -> str | Problem:
     if not _is_inside(path, boundary):
         return error(path, 1, f"this leads out of {boundary} and is not read", "put a copy in place of the link")
     try:
-        data = _read_bytes(path)
+        data = read_regular(path, SIZE_LIMIT + 1)
     except OSError as failure:
         return error(path, 1, f"this cannot be read: {failure.strerror}", "check the path and its permissions")
     if len(data) > SIZE_LIMIT:
@@ -126,14 +126,6 @@ def _contents(directory: Path) -> list[Path]:
 
 def _is_inside(path: Path | str, boundary: Path | None) -> bool:
     return boundary is None or Path(os.path.realpath(path)).is_relative_to(os.path.realpath(boundary))
-
-
-def _read_bytes(path: Path) -> bytes:
-    """Read one byte more than the limit at most; a pipe is refused, for opening it would wait for a writer."""
-    if not stat.S_ISREG(os.stat(path).st_mode):
-        raise OSError(None, "not a regular file")
-    with open(path, "rb") as stream:
-        return stream.read(SIZE_LIMIT + 1)
 
 
 def _parse_json(text: str) -> object:

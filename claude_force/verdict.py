@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from . import schema
 from .errors import AnswerError, EmptyAnswer, Refused, SchemaMismatch, Truncated
+from .models import total
 from .records import Outcome, Usage
 
 TYPE_CHECKING = False
@@ -46,7 +47,6 @@ def combined(members: Sequence[Outcome]) -> Outcome:
     """Return the outcome of a `foreach` step made of its members' outcomes."""
     wrong = [m for m in members if m.error]
     statuses = {m.status for m in members}
-    costs = [m.cost for m in members]
     first = members[0]
     return Outcome(
         step=first.step,
@@ -55,7 +55,7 @@ def combined(members: Sequence[Outcome]) -> Outcome:
         output="\n\n".join(f"### {m.item}\n\n{m.output}" for m in members if m.output),
         model=first.model,
         usage=sum((m.usage for m in members), start=Usage()),
-        cost=None if None in costs else sum(c or 0 for c in costs),
+        cost=total(m.cost for m in members),
         saved=sum(m.saved or 0 for m in members),
         started=min(m.started for m in members),
         finished=max(m.finished for m in members),

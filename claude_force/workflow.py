@@ -254,7 +254,7 @@ def _check_graph(workflow: Workflow, where: str) -> None:
 def _check_names(workflow: Workflow, where: str) -> None:
     for step in workflow.steps:
         at = f"{where}: step '{step.id}'"
-        if any(name.startswith("steps.") for pattern in step.files for name in names(pattern)):
+        if _answer_names_files(step):
             raise ValidationError(f"{at}: files: an answer cannot say which files are read", hint="use an input")
         for name in used_names(step):
             if name.split(".")[0] == "item":
@@ -262,6 +262,12 @@ def _check_names(workflow: Workflow, where: str) -> None:
                     raise ValidationError(f"{at}: {{{{{name}}}}} has a value only in a step with foreach")
             elif not _has_value(name, step, workflow):
                 raise _unknown_name(name, step, workflow, at)
+
+
+def _answer_names_files(step: Step) -> bool:
+    used = {name.split(".")[0] for pattern in step.files for name in names(pattern)}
+    items = isinstance(step.foreach, str) and any(name.startswith("steps.") for name in names(step.foreach))
+    return "steps" in used or ("item" in used and items)
 
 
 def _has_value(name: str, step: Step, workflow: Workflow) -> bool:

@@ -10,17 +10,18 @@ from threading import Lock
 
 from . import attachments, config, library, pools, schema, workflow
 from . import plan as plans
-from .errors import UsageError, ValidationError
+from .errors import AuthenticationFailed, UsageError, ValidationError, reason
 from .frozen import replace
 from .line import Line
 from .records import canonical
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import Any, Self
 
     from .client import Transport
+    from .client.endpoint import Endpoint
     from .config import Settings
     from .line import Pool
     from .output import Screen
@@ -67,21 +68,25 @@ class Workspace:
 
     def close(self) -> None:
         """Close every part that was opened, the last one first; one that is used again is opened anew."""
+        with self._opening:
+            transport, self._transport = self._transport, None
+        if transport:
+            transport.close()
         while self._opened:
             self._opened.pop()()
         self._pools.clear()
-        self.__dict__.pop("transport", None)
+        self.__dict__.pop("cache", None)
 
     @cached_property
     def settings(self) -> Settings:
         """The settings in force; warns of unknown keys."""
-        if self._config and not self._config.is_file():
+        if self._config and not os.path.isfile(self._config):
             raise UsageError(f"--config {self._config}: no such file")
         project = self._config or (self.state / "claude.json" if self.state != self.home else None)
         settings, warnings = config.load(
             user=self.home / "claude.json", project=project, environment=self.environment, flags={}
         )
-        for warning in warnings:
+        for warning in [*warnings, *_without_effect(settings)]:
             self.screen.warn(warning)
         return settings
 
@@ -233,33 +238,14 @@ class Workspace:
         with self._opening:
             if self._transport is None:
                 self._transport = self._connected()
-                self._opened.append(self._transport.close)
             return self._transport
 
     def _connected(self) -> Transport:
         from .client import connect  # http.client and ssl: 25 ms that reading commands need not pay
 
-        settings = self.settings
-        return connect(
-            settings.client,
-            self.environment,
-            base_url=None if self.environment.get("ANTHROPIC_BASE_URL") else settings.base_url,
-            api_key=self._api_key or self._key_of_the_user(),
-            timeout=settings.performance_request_timeout_seconds,
-            retries=settings.performance_max_retries,
-            notice=self.screen.note,
-        )
-
-    def _key_of_the_user(self) -> str | None:
-        """Return the key in the file that the settings name, unless the environment has one; raises UsageError."""
-        file = self.settings.api_key_file
-        if not file or self.environment.get("ANTHROPIC_API_KEY") or self.environment.get("ANTHROPIC_AUTH_TOKEN"):
-            return None
-        try:
-            return file.read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeError) as error:
-            reason = getattr(error, "strerror", None) or str(error)
-            raise UsageError(f"cannot read api_key_file {file}: {reason.lower()}") from None
+        far = far_end(self.settings, self.environment, self._api_key)
+        retries = self.settings.performance_max_retries
+        return connect(self.settings.client, far, retries=retries, notice=self.screen.note)
 
     def abort(self) -> None:
         """End every call in flight; the next call opens a transport anew."""
@@ -274,6 +260,40 @@ class Workspace:
             pool = self._pools[count] = pools.threads(count)
             self._opened.append(lambda: pool.shutdown(wait=False, cancel_futures=True))
         return self._pools[count]
+
+
+def far_end(settings: Settings, environment: Mapping[str, str], api_key: str | None = None) -> Endpoint:
+    """Return where requests go and with which key: the argument, else the environment's, else the user's file.
+
+    Raises UsageError for an address and AuthenticationFailed for a key that cannot be one.
+    """
+    from .client.endpoint import KEY_VARIABLES, endpoint
+
+    named = any(environment.get(name, "").strip() for name in KEY_VARIABLES)
+    file = None if api_key or named else settings.api_key_file
+    return endpoint(
+        environment,
+        base_url=None if environment.get("ANTHROPIC_BASE_URL", "").strip() else settings.base_url,
+        api_key=_key_in(file) if file else api_key,
+        request_timeout=settings.performance_request_timeout_seconds,
+    )
+
+
+def _key_in(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeError) as error:
+        raise AuthenticationFailed(f"cannot read api_key_file {file}: {reason(error)}", hint="check the path") from None
+
+
+_NOT_YET = ("budget.", "memory.", "routing.", "skills.preload", "alerts", "circuit_breaker.")
+"""Settings that are read, and that nothing in this version follows."""
+
+
+def _without_effect(settings: Settings) -> Iterator[str]:
+    for path, origin in settings.origins.items():
+        if path.startswith(_NOT_YET) and origin != "built in":
+            yield f"{origin}: {path} has no effect in this version"
 
 
 def new_run_id() -> str:
@@ -300,6 +320,7 @@ def _project(start: Path) -> Path | None:
     """Return the `.claude` directory nearest above `start`; the one in the home directory makes no project."""
     users = os.path.realpath(Path(os.path.expanduser("~")) / ".claude")
     for directory in (start, *start.parents):
-        if (found := directory / ".claude").is_dir() and os.path.realpath(found) != users:
+        found = directory / ".claude"
+        if os.path.isdir(found) and os.path.realpath(found) != users:  # `Path.is_dir` raises where it may not look
             return found
     return None

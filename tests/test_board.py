@@ -55,7 +55,7 @@ def finish(board, terminal):
 def test_each_step_has_a_line_that_changes_in_its_place():
     with Terminal() as terminal, screen_on(terminal).board(plan("one", "second", "third", "last")) as board:
         assert terminal.wait(lambda lines: len(lines) == 4)[0].split() == ["one", "waiting"]
-        board.started("second", "haiku")
+        board.started("second", None, "haiku")
         lines = terminal.wait(lambda lines: "running" in lines[1])
         assert re.fullmatch(r"second  running   \d+ ms", lines[1])
         board.ended(ok("second"))
@@ -105,7 +105,7 @@ def test_more_steps_than_lines_shows_those_at_work_and_counts_the_rest():
     with Terminal(lines=8) as terminal, screen_on(terminal).board(plan(*ids)) as board:
         assert terminal.wait(bool) == ["0 of 40 steps done"]
         for n in range(10):
-            board.started(f"step-{n}", "haiku")
+            board.started(f"step-{n}", None, "haiku")
         lines = terminal.wait(lambda lines: len(lines) == 6)
         assert [line.split()[0] for line in lines] == ["step-0", "step-1", "step-2", "step-3", "step-4", "0"]
         for n in range(8):
@@ -121,7 +121,7 @@ def test_more_steps_than_lines_shows_those_at_work_and_counts_the_rest():
 def test_a_terminal_of_few_lines_is_not_overrun(lines):
     with Terminal(lines=lines) as terminal, screen_on(terminal).board(plan(*"abcdef")) as board:
         for step in "abcdef":
-            board.started(step, "haiku")
+            board.started(step, None, "haiku")
         for step in "abcdef":
             board.ended(ok(step))
         assert [line for line in finish(board, terminal) if line][-1] == "6 of 6 steps done"[: terminal.columns]
@@ -152,7 +152,7 @@ def test_what_comes_from_outside_cannot_steer_the_terminal():
 def test_members_of_a_step_are_counted_while_it_runs():
     with Terminal() as terminal, screen_on(terminal).board(plan("each")) as board:
         for n in range(3):
-            board.started(f"each[item {n}]", "haiku")
+            board.started("each", f"item {n}", "haiku")
         for n in range(2):
             board.ended(ok("each", member=n, item=f"item {n}"))
         assert "2 items done" in terminal.wait(lambda lines: lines and "done" in lines[0])[0]
@@ -185,7 +185,7 @@ def test_a_terminal_that_has_gone_ends_nothing_else():
     terminal.wait(bool)
     terminal.stream.flush()
     terminal.stream.close()
-    board.started("a", "haiku")
+    board.started("a", None, "haiku")
     board.ended(ok("a"))
     board.screen.warn("nobody hears")
     board.close()
@@ -196,9 +196,9 @@ def test_a_terminal_that_has_gone_ends_nothing_else():
 def test_elsewhere_each_event_is_a_line():
     stderr = io.StringIO()
     with Screen(stdout=io.StringIO(), stderr=stderr).board(plan("a", "b", "each")) as board:
-        board.started("a", "haiku")
+        board.started("a", None, "haiku")
         board.ended(failed("a", "one\ntwo"))
-        board.started("each[x\ny]", "haiku")
+        board.started("each", "x\ny", "haiku")
         board.ended(ok("each", member=0, item="x\ny"))
         board.ended(skipped("b", "its condition does not hold"))
     assert stderr.getvalue().splitlines() == [
@@ -214,7 +214,7 @@ def test_a_quiet_screen_shows_no_board():
     with Terminal() as terminal:
         screen = screen_on(terminal, quiet=True)
         with screen.board(plan("a")) as board:
-            board.started("a", "haiku")
+            board.started("a", None, "haiku")
             board.ended(ok("a"))
         screen.warn("a warning is shown all the same")
         assert terminal.wait(bool) == ["claude-force: warning: a warning is shown all the same"]
@@ -224,7 +224,7 @@ def test_a_quiet_screen_shows_no_board():
 def test_a_dumb_terminal_is_not_drawn_upon(monkeypatch):
     monkeypatch.setenv("TERM", "dumb")
     with Terminal() as terminal, screen_on(terminal).board(plan("a")) as board:
-        board.started("a", "haiku")
+        board.started("a", None, "haiku")
         assert finish(board, terminal) == ["a: started (haiku)"]
         assert "\x1b" not in terminal.raw
 

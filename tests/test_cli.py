@@ -11,8 +11,9 @@ from importlib import import_module
 import pytest
 
 from claude_force import __version__
-from claude_force.cli import COMMANDS, GROUPS, build, main, parse
+from claude_force.cli import main
 from claude_force.errors import NotFound, UsageError
+from claude_force.parsing import COMMANDS, GROUPS, build, parse
 
 NEEDED = {
     "run agent": ("echo",),
@@ -50,12 +51,20 @@ def python(script, *words):
     return subprocess.run(command, env=environment, text=True, capture_output=True, timeout=30, check=False)
 
 
+def test_options_belong_to_a_command():
+    functions = {(module, function) for module, function, _ in COMMANDS.values()}
+    for module in {module for module, _ in functions}:
+        body = import_module(f"claude_force.commands.{module}")
+        for name in vars(body):
+            if name.endswith("_options") and getattr(getattr(body, name), "__module__", "") == body.__name__:
+                assert (module, name.removesuffix("_options")) in functions or name.startswith("_"), name
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_of_the_table_is_there_with_its_options_and_its_help(force, command):
     module, function, summary = COMMANDS[command]
     body = import_module(f"claude_force.commands.{module}")
     assert callable(getattr(body, function))
-    assert callable(getattr(body, f"{function}_options"))
     status, out, err = force(*command.split(), "--help")
     assert (status, err) == (0, "")
     assert f"usage: claude-force {command}" in out
@@ -189,7 +198,7 @@ def test_a_defect_ends_in_one_line_with_status_1(force, monkeypatch):
     monkeypatch.setitem(COMMANDS, "init", ("setup", "nowhere", "a command whose body is missing"))
     status, out, err = force("init")
     assert (status, out) == (1, "")
-    assert err.startswith("claude-force: error: AttributeError: ")
+    assert err.startswith("claude-force: error: TypeError: ")
     assert "defect" in err
     assert err.count("\n") == 1
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from claude_force import cli
+from claude_force import cli, parsing
 
 ROOT = Path(cli.__file__).parent.parent
 AGENT = "---\nname: {name}\ndescription: d\n---\nYou help.\n"
@@ -188,7 +188,7 @@ def test_bash_asks_the_project_that_c_names(bench, scripts, monkeypatch, tmp_pat
 @pytest.mark.parametrize("shell", needs)
 def test_every_command_and_option_is_in_the_script(shell, scripts):
     script = (scripts / shell).read_text()
-    assert all(word in script for name in cli.COMMANDS for word in name.split())
+    assert all(word in script for name in parsing.COMMANDS for word in name.split())
     assert all(option in script for option in ("max-tokens", "offline", "strict", "on-error"))
     assert script.count("--names") == 1, "the hidden option is offered"
 

@@ -9,7 +9,7 @@ import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from claude_force.markdown import UNCLOSED, as_bool, as_int, as_list, decode, parse
+from claude_force.markdown import UNCLOSED, as_list, decode, parse
 
 FILES = sorted(Path(__file__).with_name("data").joinpath("frontmatter").glob("*.md"))
 
@@ -229,17 +229,6 @@ def test_lists_split_at_commas_outside_parentheses():
     assert as_list(["a b", ""]) == ["a b"]
     assert as_list("") == []
     assert as_list("a), (b, c") == ["a)", "(b, c"]
-
-
-def test_truth_and_numbers_are_read_only_where_they_are_meant():
-    assert [as_bool(word) for word in ("true", "Yes", "on ", "1")] == [True] * 4
-    assert [as_bool(word) for word in ("false", "NO", "off", "0")] == [False] * 4
-    assert [as_int(word) for word in ("12", " -3", "+0")] == [12, -3, 0]
-    for word in ("", "maybe", [], "1.5", "0x10", "1_000", "9" * 5000):
-        with pytest.raises(ValueError, match=r"neither|whole number"):
-            as_bool(word)
-        with pytest.raises(ValueError, match="whole number"):
-            as_int(word)
 
 
 def test_bytes_are_utf8_or_utf16_with_a_mark():

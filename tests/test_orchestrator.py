@@ -219,7 +219,7 @@ def test_a_failed_step_is_told_in_the_result(orchestrator, agents):
     run = orchestrator.execute_workflow("w", jobs=1, on_error="continue")
     assert {i: r["status"] for i, r in run["results"].items()} == {"bad": "failed", "needs": "skipped", "good": "ok"}
     assert run["success"] is False
-    assert run["error"]["type"] == "api_error"
+    assert run["error"]["type"] == "partly_failed"
     stopped = orchestrator.execute_workflow("w", jobs=1)
     assert stopped["results"]["good"]["status"] == "skipped"
 

@@ -81,7 +81,7 @@ def test_a_result_is_never_coloured(streams):
     [
         (False, 0, ["claude-force: warning: w", "n"]),
         (True, 0, ["claude-force: warning: w"]),
-        (False, 1, ["claude-force: warning: w", "n", "d"]),
+        (False, 1, ["claude-force: warning: w", "n"]),
     ],
 )
 def test_quiet_silences_progress_and_never_a_warning(streams, quiet, verbose, shown):
@@ -89,7 +89,6 @@ def test_quiet_silences_progress_and_never_a_warning(streams, quiet, verbose, sh
     screen.configure(json=False, quiet=quiet, verbose=verbose, color="never")
     screen.warn("w")
     screen.note("n")
-    screen.detail("d")
     assert streams[1].getvalue().splitlines() == shown
     assert streams[0].getvalue() == ""
 
@@ -196,7 +195,7 @@ def test_a_defect_is_one_line_and_its_origin_is_for_who_asks(streams, monkeypatc
     monkeypatch.setenv("CLAUDE_FORCE_DEBUG", debug)
     screen = Screen(stdout=streams[0], stderr=streams[1])
     screen.configure(json=False, quiet=False, verbose=verbose, color="never")
-    assert screen.defect(cause()) == 1
+    assert screen.unforeseen(cause()) == 1
     first, *rest = streams[1].getvalue().splitlines()
     assert first.startswith("claude-force: error: KeyError: 'deep'; this is a defect")
     assert any("in cause" in line for line in rest) is traced

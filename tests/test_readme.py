@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from claude_force.cli import COMMANDS
 from claude_force.config import ENVIRONMENT
+from claude_force.parsing import COMMANDS
 from claude_force.simulator import Behaviour, Simulator
 
 README = Path(__file__).parent.parent / "README.md"

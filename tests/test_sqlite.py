@@ -109,9 +109,14 @@ def test_many_processes_make_the_file_at_once_and_lose_no_write(path):
 
 def test_transaction_that_raises_leaves_no_trace(path):
     connection = opened(path)
-    with pytest.raises(KeyError), transaction(connection):
-        connection.execute("UPDATE accounts SET money = 5")
-        raise KeyError
+
+    def fail():
+        with transaction(connection):
+            connection.execute("UPDATE accounts SET money = 5")
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
     assert not connection.in_transaction
     connection.close()
     assert money(path) == 0

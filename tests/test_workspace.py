@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from claude_force.errors import ConfigError, Interrupted, NotFound, UsageError, ValidationError
+from claude_force.errors import AuthenticationFailed, ConfigError, Interrupted, NotFound, UsageError, ValidationError
 from claude_force.output import Screen
 from claude_force.plan import request, single
 from claude_force.simulator import Behaviour, Simulator
@@ -258,7 +258,7 @@ def test_a_key_file_that_cannot_be_read_is_named(home, project, simulator, monke
     path = write(home, "claude.json", {"api_key_file": "key"}).with_name("key")
     if content:
         path.write_bytes(content)
-    with open_workspace() as workspace, pytest.raises(UsageError, match=f"cannot read api_key_file {path}"):
+    with open_workspace() as workspace, pytest.raises(AuthenticationFailed, match=f"cannot read api_key_file {path}"):
         ask(workspace)
 
 

@@ -18,11 +18,11 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import threading
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from typing import Protocol
 
     from ..records import Reply, Request
+    from .endpoint import Endpoint
 
     class Transport(Protocol):
         """What sends a request; the contract is this module's docstring."""
@@ -40,27 +40,15 @@ if TYPE_CHECKING:
 
 
 def connect(
-    name: str,
-    environment: Mapping[str, str],
-    *,
-    base_url: str | None = None,
-    api_key: str | None = None,
-    timeout: float = 600.0,
-    retries: int = 2,
-    notice: Callable[[str], None] | None = None,
-    stop: threading.Event | None = None,
+    name: str, far: Endpoint, *, retries: int = 2, notice: Callable[[str], None] | None = None
 ) -> Transport:
-    """Return the transport called `name`, with patience, for the endpoint that `environment` describes.
+    """Return the transport called `name`, with patience, for the endpoint `far`; nothing is sent yet.
 
-    `timeout` is the longest silence in seconds, `retries` how often a call is sent again, `notice` is told of
-    each wait, and `stop` ends every wait. Nothing is sent yet. Raises UsageError for settings that are wrong,
-    AuthenticationFailed for a key that cannot be one, and MissingExtra.
+    `retries` is how often a call is sent again, and `notice` is told of each wait. Raises MissingExtra.
     """
     from threading import Event
 
     from ..extras import load
-    from .endpoint import endpoint
     from .retry import Patient
 
-    far = endpoint(environment, base_url=base_url, api_key=api_key, request_timeout=timeout)
-    return Patient(load("transport", name)(far), retries=retries, stop=stop or Event(), notice=notice)
+    return Patient(load("transport", name)(far), retries=retries, stop=Event(), notice=notice)

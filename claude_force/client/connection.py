@@ -12,6 +12,7 @@ from contextlib import suppress
 from errno import ENOTCONN
 from http.client import HTTPException, HTTPResponse, IncompleteRead, RemoteDisconnected
 from io import BufferedReader, RawIOBase
+from queue import Empty, SimpleQueue
 from time import monotonic
 
 from ..errors import ConnectionFailed, Interrupted, TimedOut
@@ -19,6 +20,7 @@ from ..errors import ConnectionFailed, Interrupted, TimedOut
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ssl import SSLContext
+    from typing import Any
 
     from ..errors import ForceError
     from .endpoint import Endpoint
@@ -154,9 +156,10 @@ class Connection:
         if response is None:
             return b""
         try:
-            # Python 3.11's `read1` does not count down a content length and would wait beyond the end.
-            whole = response.chunked or response.length is None
-            data = response.read1(_READ_BYTES) if whole else response.read(_READ_BYTES)
+            if response.chunked or response.length is None:
+                data = response.read1(_READ_BYTES)
+            else:  # `read1` of Python 3.11 does not count down a content length, `read` waits for all that it announces
+                data = response.read((len(response.peek(1)) if response.length else 0) or 1)
         except (OSError, HTTPException) as error:
             raise self._fault(error) from None
         if self._aborted.is_set():
@@ -224,7 +227,7 @@ class Connection:
     def _dial(self) -> None:
         far = self._endpoint.proxy or self._endpoint
         failure: OSError = OSError("the name has no address")
-        for family, kind, protocol, _, address in socket.getaddrinfo(far.host, far.port, type=socket.SOCK_STREAM):
+        for family, kind, protocol, _, address in self._addresses(far.host, far.port):
             self.close()
             self._adopt(socket.socket(family, kind, protocol))
             try:
@@ -234,6 +237,23 @@ class Connection:
             else:
                 return _set_options(self._wire)
         raise failure
+
+    def _addresses(self, host: str, port: int) -> list[Any]:
+        """Return what the resolver says of `host`; a resolver that hangs is left behind at the deadline or an abort."""
+        name = host.encode("ascii" if host.isascii() else "idna")  # for a plain name the codec would cost 4 ms
+        if host == "localhost" or ":" in host or host.replace(".", "").isdecimal():
+            return socket.getaddrinfo(name, port, type=socket.SOCK_STREAM)
+        found: SimpleQueue[list[Any] | OSError] = SimpleQueue()
+        threading.Thread(target=_resolve, args=(name, port, found), daemon=True).start()
+        end = monotonic() + self._patience()
+        while not self._aborted.is_set():
+            if monotonic() >= end:
+                raise TimeoutError
+            with suppress(Empty):
+                if isinstance(answer := found.get(timeout=min(0.1, max(end - monotonic(), 0.001))), OSError):
+                    raise answer
+                return answer
+        raise Interrupted("interrupted")
 
     def _tunnel(self) -> None:
         proxy = self._endpoint.proxy
@@ -297,6 +317,13 @@ class _Incoming(RawIOBase):
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
         return self._connection.receive_into(buffer)
+
+
+def _resolve(name: bytes, port: int, found: SimpleQueue[list[Any] | OSError]) -> None:
+    try:
+        found.put(socket.getaddrinfo(name, port, type=socket.SOCK_STREAM))
+    except OSError as error:
+        found.put(error)
 
 
 def _set_options(opened: socket.socket) -> None:

@@ -18,6 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+KEY_VARIABLES = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN")
 DEFAULT_URL = "https://api.anthropic.com"
 API_VERSION = "2026-10-21"
 OAUTH_BETA = "oauth-2025-04-20"

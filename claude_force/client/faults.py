@@ -80,10 +80,12 @@ def event_error(event: object, request_id: str | None = None, secrets: Iterable[
 def retry_after(header: Header) -> float | None:
     """Return how many seconds the API asks to wait, None if it does not say: milliseconds, seconds or a date."""
     milliseconds = _positive(header("retry-after-ms"))
-    if milliseconds is not None:
-        return milliseconds / 1000
     value = header("retry-after")
-    return _positive(value) or _until(value)
+    seconds = _positive(value) or _until(value) if milliseconds is None else milliseconds / 1000
+    return seconds if seconds is None else min(seconds, _YEAR)
+
+
+_YEAR = 366 * 86_400.0
 
 
 def excerpt(text: object, secrets: Iterable[str] = (), *, length: int = 300) -> str:

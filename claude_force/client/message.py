@@ -10,7 +10,7 @@ from json import JSONDecoder
 
 from ..errors import ConnectionFailed
 from ..records import Reply, Usage
-from .faults import event_error
+from .faults import event_error, excerpt
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -96,13 +96,17 @@ class Answer:
             raise ConnectionFailed("the answer was cut off before its end", hint="try again")
         return Reply(
             text="".join(self._pieces),
-            model=_string(self._message.get("model")) or "",
-            stop_reason=_string(self._message.get("stop_reason")),
+            model=self._label(self._message.get("model")) or "",
+            stop_reason=self._label(self._message.get("stop_reason")),
             usage=_counted(self._usage),
-            message_id=_string(self._message.get("id")),
+            message_id=self._label(self._message.get("id")),
             request_id=self._request_id,
-            refusal=_string(_mapping(self._message.get("stop_details")).get("category")),
+            refusal=self._label(_mapping(self._message.get("stop_details")).get("category")),
         )
+
+    def _label(self, value: object) -> str | None:
+        """Return a short name that the API gave: whatever it holds, it is one line, and no secret."""
+        return excerpt(value, self._secrets, length=100) or None
 
     def _parsed(self, data: str) -> dict[str, Any]:
         try:
@@ -182,4 +186,5 @@ def _string(value: object) -> str | None:
 
 
 def _count(value: object) -> int:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
+    """Return a number of tokens; more than a quadrillion, which no price could be made of, counts as that."""
+    return min(value, 10**15) if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0

@@ -15,13 +15,6 @@ if TYPE_CHECKING:
     from ..workspace import Workspace
 
 
-def _no_options(parser: ArgumentParser) -> None:
-    """Add nothing: the command takes no options of its own."""
-
-
-stats_options = prune_options = verify_options = _no_options
-
-
 def stats(args: Namespace, workspace: Workspace) -> Result:
     """Show how often the cache had the answer, and how much it holds, over all processes."""
     cache = workspace.cache

@@ -8,12 +8,13 @@ from __future__ import annotations
 import time
 
 from .. import models
-from ..client.endpoint import endpoint
+from ..client.endpoint import KEY_VARIABLES
 from ..config import Settings
 from ..errors import AuthenticationFailed, ForceError, NotFound, UsageError
 from ..frozen import replace
 from ..records import Result
 from ..reports.table import plural
+from ..workspace import far_end
 from .machine import Check, clock, machine
 
 TYPE_CHECKING = False
@@ -51,16 +52,15 @@ def _network(workspace: Workspace, settings: Settings, *, offline: bool) -> Iter
     """Yield what there is to say of the key, the proxy, the address, the clock and the API."""
     try:
         environment = workspace.environment
-        file = settings.api_key_file if not _key_variables(environment) else None
-        address = None if environment.get("ANTHROPIC_BASE_URL") else settings.base_url
-        far = endpoint(environment, base_url=address, api_key=_key_in(file) if file else None)
+        far = far_end(settings, environment)
     except AuthenticationFailed as error:
         yield Check("key", "problem", error.message, error.hint)
         return
     except UsageError as error:
         yield Check("address", "problem", error.message, error.hint)
         return
-    yield from _key(far, settings, file, _key_variables(environment))
+    variables = [name for name in KEY_VARIABLES if environment.get(name, "").strip()]
+    yield from _key(far, settings, None if variables else settings.api_key_file, variables)
     yield Check("proxy", "ok", f"{far.proxy.host}:{far.proxy.port}" if far.proxy else "none")
     if offline:
         yield Check("address", "ok", f"{far.url}; not tried, as --offline asks")
@@ -130,18 +130,6 @@ def _model(name: str, user: str, prices: Any) -> Check:
     if warning:
         return Check("models", "warning", f"{user}: {warning}", "see: claude-force list models")
     return Check("models", "ok", model.id)
-
-
-def _key_in(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8")
-    except (OSError, UnicodeError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise AuthenticationFailed(f"api_key_file {file}: {reason.lower()}", hint="check the path") from None
-
-
-def _key_variables(environment: Mapping[str, str]) -> list[str]:
-    return [name for name in ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN") if environment.get(name, "").strip()]
 
 
 def _key(far: Endpoint, settings: Settings, file: Path | None, variables: list[str]) -> Iterator[Check]:

@@ -15,21 +15,25 @@ if TYPE_CHECKING:
 
     from ..config import Settings
     from ..plan import Plan
+    from ..records import Request
 
 
 def dry_run(plan: Plan, settings: Settings) -> Result:
     """Return every request that `plan` would send; outputs of steps stand as notes in their place."""
-    requests = [_entry(job, item, request, settings) for job, item, request in plans.preview(plan)]
-    most = [r["estimated_cost_at_most"] for r in requests]
-    total = None if None in most else round(sum(most), 9)
-    data = {"schema_version": 1, "dry_run": True, "requests": requests, "estimated_cost_at_most": total}
-    return Result(data, _text(requests, total))
+    priced = [_priced(job, item, request, settings) for job, item, request in plans.preview(plan)]
+    most = models.total(cost for _, cost in priced)
+    requests = [entry for entry, _ in priced]
+    data = {"schema_version": 1, "dry_run": True, "requests": requests, "estimated_cost_at_most": models.usd(most)}
+    return Result(data, _text(priced, most))
 
 
-def _entry(job: plans.Job, item: plans.Item | None, request: Any, settings: Settings) -> dict[str, Any]:
+def _priced(
+    job: plans.Job, item: plans.Item | None, request: Request, settings: Settings
+) -> tuple[dict[str, Any], int | None]:
+    """Return what is told of a request, and the most that it could cost in nanodollars."""
     prompt = sum(models.estimate_tokens(b.text, request.model) for b in (*request.system, *request.user))
     most = models.worst_case(prompt, request.max_tokens, request.model, prices=settings.prices)
-    return {
+    entry = {
         "step": job.step.id,
         "agent": job.agent.name,
         **({"item": item.label} if item else {}),
@@ -37,20 +41,17 @@ def _entry(job: plans.Job, item: plans.Item | None, request: Any, settings: Sett
         "estimated_cost_at_most": models.usd(most),
         "request": payload(request),
     }
+    return entry, most
 
 
-def _text(requests: list[dict[str, Any]], total: float | None) -> str:
+def _text(priced: list[tuple[dict[str, Any], int | None]], most: int | None) -> str:
     parts = []
-    for entry in requests:
+    for entry, cost in priced:
         item = f" [{entry['item']}]" if "item" in entry else ""
-        cost = money(_nano(entry["estimated_cost_at_most"]))
+        agent = "" if entry["agent"] == entry["step"] else f" ({entry['agent']})"
         parts.append(
-            f"# {entry['step']}{item}: {entry['agent']}, about {entry['estimated_input_tokens']:,} tokens in, "
-            f"at most {cost}\n{json.dumps(entry['request'], indent=2, ensure_ascii=False)}"
+            f"# {entry['step']}{item}{agent}: at most {entry['estimated_input_tokens']:,} tokens in, {money(cost)}\n"
+            f"{json.dumps(entry['request'], indent=2, ensure_ascii=False)}"
         )
-    parts.append(f"# {plural(len(requests), 'request')}, at most {money(_nano(total))}; nothing was sent")
+    parts.append(f"# {plural(len(priced), 'request')}, at most {money(most)}; nothing was sent")
     return "\n\n".join(parts)
-
-
-def _nano(dollars: float | None) -> int | None:
-    return None if dollars is None else round(dollars * 1e9)

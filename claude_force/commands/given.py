@@ -14,6 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
     from collections.abc import Sequence
+    from typing import Any
 
 
 def task_options(parser: ArgumentParser) -> None:
@@ -30,6 +31,11 @@ def run_options(parser: ArgumentParser) -> None:
     caching.add_argument("--no-cache", action="store_true", help="neither look into the cache nor keep the answer")
     caching.add_argument("--refresh", action="store_true", help="ask anew, and keep the new answer in the cache")
     parser.add_argument("--dry-run", action="store_true", help="show the exact requests and their cost, send nothing")
+
+
+def limits(args: Namespace) -> dict[str, Any]:
+    """Return what `run_options` added, as `Workspace.line` takes it."""
+    return {"timeout": args.timeout, "use_cache": not args.no_cache, "refresh": args.refresh}
 
 
 def task(args: Namespace) -> str | None:
@@ -67,7 +73,9 @@ def _stdin() -> str:
 def attached(name: str) -> Document:
     """Return the file `name`, or stdin for -, as data to attach."""
     if name == "-":
-        return Document("stdin", _stdin())
+        if not (text := _stdin()).strip():
+            raise UsageError("-f -: stdin is empty", hint="there is nothing to look at, and nothing was sent")
+        return Document("stdin", text)
     return attachments.read(Path(name), name)
 
 

@@ -18,13 +18,6 @@ if TYPE_CHECKING:
     from ..workspace import Workspace
 
 
-def _no_options(parser: ArgumentParser) -> None:
-    """Add nothing: the command takes no options of its own."""
-
-
-list_agents_options = list_skills_options = list_workflows_options = list_models_options = _no_options
-
-
 def list_agents(args: Namespace, workspace: Workspace) -> Result:
     """List the agents, nearest first where several have one name."""
     agents = workspace.agents()
@@ -49,11 +42,20 @@ def list_workflows(args: Namespace, workspace: Workspace) -> Result:
     return Result(data, table(("WORKFLOW", "STEPS", "SOURCE", "DESCRIPTION"), rows, width=workspace.screen.page))
 
 
+def list_models_options(parser: ArgumentParser) -> None:
+    """Add the options of `list models`."""
+    parser.add_argument("--all", action="store_true", help="also the retired ones")
+
+
 def list_models(args: Namespace, workspace: Workspace) -> Result:
     """List the models with their prices in USD per million tokens."""
     rows = models.price_rows(prices=workspace.settings.prices)
+    if not args.all:
+        rows = [row for row in rows if row["lifecycle"] != "retired"]
     headings = ("MODEL", "SHORT", "INPUT", "OUTPUT", "CACHE READ", "CONTEXT", "MAX OUTPUT", "STATE")
-    return Result(rows, table(headings, [_model_row(row) for row in rows], width=workspace.screen.page))
+    listed = table(headings, [_model_row(row) for row in rows], width=workspace.screen.page)
+    note = f"Prices in USD per million tokens, as of {models.price_version()}."
+    return Result(rows, f"{listed}\n\n{note}{'' if args.all else ' Retired models: --all.'}")
 
 
 def _model_row(row: dict[str, Any]) -> tuple[str, ...]:
@@ -62,7 +64,8 @@ def _model_row(row: dict[str, Any]) -> tuple[str, ...]:
     usd = ["unknown" if rate is None else f"{rate:.2f}" for rate in rates]
     state = f"{row['lifecycle']}, use {row['successor']}" if row["successor"] else row["lifecycle"]
     limits = (f"{row['context_tokens']:,}", f"{row['max_output_tokens']:,}")
-    return (row["id"], ", ".join(row["aliases"]), *usd, *limits, state)
+    short = [alias for alias in row["aliases"] if "-" not in alias]
+    return (row["id"], ", ".join(short), *usd, *limits, state)
 
 
 def show_agent_options(parser: ArgumentParser) -> None:

@@ -7,10 +7,10 @@ from contextlib import closing
 
 from .. import dag
 from .. import plan as plans
-from ..errors import Interrupted, PartlyFailed
+from ..errors import ForceError, Interrupted, UsageError
 from ..records import EFFORTS, Result
 from ..reports import timeline
-from ..reports.result import of_agent, of_workflow
+from ..reports.result import of_agent, of_workflow, verdict
 from ..reports.table import duration, money, plural
 from ..runner import run
 from ..workspace import new_run_id
@@ -21,8 +21,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
     from collections.abc import Mapping, Sequence
+    from typing import Any
 
-    from ..errors import ForceError
     from ..plan import Plan
     from ..records import Outcome
     from ..workspace import Workspace
@@ -60,16 +60,16 @@ def agent(args: Namespace, workspace: Workspace) -> Result:
     plan = workspace.plan(source, given.required_task(args), files=files, sample=args.sample)
     if args.dry_run:
         return dry_run(plan, workspace.settings)
-    streams = workspace.screen.streams and not (args.no_stream or target or args.schema)
-    on_text = workspace.screen.write if streams else None
+    screen = workspace.screen
+    on_text = screen.write if screen.streams and not (args.no_stream or target or args.schema) else None
     run_id = new_run_id()
-    line = workspace.line(
-        plan, timeout=args.timeout, use_cache=not args.no_cache, refresh=args.refresh, on_text=on_text
-    )
-    with closing(run(plan, line)) as outcomes:
-        outcome = next(outcomes)
+    watch: dict[str, Any] = {"on_start": screen.board(plan).started} if screen.live else {}
+    line = workspace.line(plan, on_text=on_text, **given.limits(args), **watch)
+    with closing(run(plan, line)) as going:
+        (outcome,) = going
+    screen.close_board(stand=False)
     if outcome.usage.prompt_tokens or outcome.status == "cached":
-        workspace.screen.note(_summary(outcome, run_id))
+        screen.note(_summary(outcome, run_id))
     data, error = of_agent(outcome, run_id), outcome.error
     if target and error is None:
         return targets.written(target, outcome.output, data)
@@ -99,34 +99,31 @@ def workflow_options(parser: ArgumentParser) -> None:
 def workflow(args: Namespace, workspace: Workspace) -> Result:
     """Run a workflow, its steps in parallel where they can be."""
     source = workspace.workflow(args.name)
-    plan = workspace.plan(source, given.task(args) or "", given=given.inputs(args.input))
+    task = given.task(args) or ""
+    if any(task.startswith(f"{i.name}=") for i in source.inputs):
+        raise UsageError(f"'{task}' was taken for the task", hint=f"to set an input, write --input {task}")
+    plan = workspace.plan(source, task, given=given.inputs(args.input))
     if args.dry_run:
         return dry_run(plan, workspace.settings)
     folder = targets.Folder(args.output, workspace.screen.warn) if args.output else None
     run_id = new_run_id()
-    jobs = 1 if args.sequential else args.jobs
-    outcomes, error = follow(plan, workspace, run_id, folder, args, jobs)
+    limits = {"jobs": 1 if args.sequential else args.jobs, **given.limits(args)}
+    outcomes, error = follow(plan, workspace, run_id, folder=folder, stop=args.on_error == "stop", **limits)
     return report(plan, outcomes, error, workspace, run_id, folder)
 
 
 def follow(
-    plan: Plan, workspace: Workspace, run_id: str, folder: Folder | None, args: Namespace, jobs: int | None
+    plan: Plan, workspace: Workspace, run_id: str, *, folder: Folder | None = None, stop: bool = True, **limits: Any
 ) -> tuple[list[Outcome], ForceError | None]:
-    """Run `plan` before the user's eyes; return the steps' outcomes in the order of their ends, and what went wrong."""
+    """Run `plan` before the user's eyes; return the steps' outcomes in the order of their ends, and what went wrong.
+
+    `stop` ends the run at the first failure; `limits` are those of `Workspace.line`.
+    """
     screen = workspace.screen
     screen.note(f"run {run_id}: {plan.workflow.name}, {plural(len(plan.workflow.steps), 'step')}")
     ended: list[Outcome] = []
     with screen.board(plan) as board:
-        stop = args.on_error == "stop"
-        line = workspace.line(
-            plan,
-            jobs=jobs,
-            timeout=args.timeout,
-            use_cache=not args.no_cache,
-            refresh=args.refresh,
-            stop_on_error=stop,
-            on_start=board.started,
-        )
+        line = workspace.line(plan, stop_on_error=stop, on_start=board.started, **limits)
         try:
             with closing(run(plan, line)) as outcomes:
                 for outcome in outcomes:
@@ -137,7 +134,7 @@ def follow(
                             folder.keep(f"{outcome.step}.md", outcome.output)
         except Interrupted as error:
             return ended, error
-    return ended, _verdict(ended, stop)
+    return ended, verdict(ended, stop=stop)
 
 
 def report(
@@ -149,11 +146,12 @@ def report(
     folder: Folder | None,
 ) -> Result:
     """Return the result of a run, after telling how it went."""
-    seconds = max((o.finished for o in outcomes), default=0.0)
-    data = of_workflow(plan.workflow, outcomes, run_id, seconds, error)
+    if folder and folder.failed and error is None:
+        error = ForceError(f"not every answer could be written to {folder.path}", hint="the last ones are on stdout")
+    data = of_workflow(plan.workflow, outcomes, run_id, error)
     if folder:
         folder.keep("result.json", json.dumps(data, indent=2) + "\n")
-    _tell(plan, outcomes, seconds, workspace, run_id)
+    _tell(plan, outcomes, workspace, run_id)
     text = str(folder.path) if folder and not folder.failed else answer(plan, {o.step: o for o in outcomes})
     return Result(data, text, error, error.exit_code if error else 0)
 
@@ -166,9 +164,9 @@ def answer(plan: Plan, outcomes: Mapping[str, Outcome]) -> str:
     return "\n\n".join(f"## {o.step}\n\n{o.output.rstrip()}" for o in final)
 
 
-def _tell(plan: Plan, outcomes: Sequence[Outcome], seconds: float, workspace: Workspace, run_id: str) -> None:
+def _tell(plan: Plan, outcomes: Sequence[Outcome], workspace: Workspace, run_id: str) -> None:
     screen = workspace.screen
-    screen.close_board()
+    seconds = max((o.finished for o in outcomes), default=0.0)
     by_step = {o.step: o for o in outcomes}
     if (screen.live or screen.verbose) and len(outcomes) > 1:
         screen.note(timeline.timeline(outcomes, width=min(screen.width, 100), blocks=screen.draws_blocks))
@@ -179,19 +177,9 @@ def _tell(plan: Plan, outcomes: Sequence[Outcome], seconds: float, workspace: Wo
     screen.note(timeline.census_line(counts, timeline.cost(by_step), spared, seconds, run_id))
 
 
-def _verdict(outcomes: Sequence[Outcome], stop: bool) -> ForceError | None:
-    wrong = [o for o in outcomes if o.error]
-    if not wrong or not (first := wrong[0].error):
-        return None
-    if stop or not any(o.status in {"ok", "cached"} for o in outcomes):
-        return type(first)(f"step '{wrong[0].step}': {first.message}", hint=first.hint, retryable=first.retryable)
-    names = ", ".join(f"'{o.step}'" for o in wrong)
-    return PartlyFailed(f"{plural(len(wrong), 'step')} failed: {names}", hint="the other results are there")
-
-
 def _summary(outcome: Outcome, run_id: str) -> str:
     if outcome.status == "cached":
         return f"{outcome.agent}: {outcome.model}, from the cache, saved {money(outcome.saved)}; run {run_id}"
     tokens = f"{outcome.usage.prompt_tokens:,} + {outcome.usage.output_tokens:,} tokens"
-    took = duration(outcome.finished - outcome.started)
+    took = duration(outcome.seconds)
     return f"{outcome.agent}: {outcome.model}, {took}, {tokens}, {money(outcome.cost)}; run {run_id}"

@@ -7,7 +7,7 @@ import shlex
 from pathlib import Path
 
 from .. import config
-from ..errors import UsageError
+from ..errors import UsageError, reason
 from ..files import write_atomic
 from ..records import Result
 from ..reports.table import table
@@ -102,8 +102,7 @@ def _explained(error: OSError | UsageError, root: Path) -> UsageError:
     place = error.filename if isinstance(error.filename, str) else root
     if isinstance(error, FileExistsError | NotADirectoryError):
         return UsageError(f"{place} is no directory", hint="move that file away, or name another DIR")
-    reason = (error.strerror or str(error)).lower()
-    return UsageError(f"cannot write {place}: {reason}", hint="name a DIR that you can write to")
+    return UsageError(f"cannot write {place}: {reason(error)}", hint="name a DIR that you can write to")
 
 
 def _take_back(made: list[Path]) -> None:
@@ -121,13 +120,6 @@ def _next_steps(where: str) -> list[str]:
         "  claude-force validate",
         "without a key: claude-force simulate, in another terminal",
     ]
-
-
-def _no_options(parser: ArgumentParser) -> None:
-    """Add nothing: the command takes no options of its own."""
-
-
-config_show_options = _no_options
 
 
 def config_show(args: Namespace, workspace: Workspace) -> Result:

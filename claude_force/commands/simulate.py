@@ -91,6 +91,8 @@ def _shown(project: Path, simulator: Simulator, workspace: Workspace) -> Result:
     }
     with Workspace(screen=screen, start=project, environment=environment) as inside:
         first = _run_once(inside)
+        if first.error:
+            return first
         screen.note("\nThe same once more: every answer is in the cache now.\n")
         again = _run_once(inside)
     return replace(first, data=first.data | {"again": again.data})
@@ -98,9 +100,8 @@ def _shown(project: Path, simulator: Simulator, workspace: Workspace) -> Result:
 
 def _run_once(inside: Workspace) -> Result:
     plan = inside.plan(inside.workflow("code-quality-check"), "", given={"files": "src/**/*.py"})
-    wishes = Namespace(on_error="stop", timeout=None, no_cache=False, refresh=False)
     run_id = new_run_id()
-    outcomes, error = run.follow(plan, inside, run_id, None, wishes, None)
+    outcomes, error = run.follow(plan, inside, run_id)
     return run.report(plan, outcomes, error, inside, run_id, None)
 
 

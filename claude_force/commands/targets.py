@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from ..errors import UsageError
+from ..errors import ForceError, UsageError, reason
 from ..files import write_atomic
 from ..records import Result
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
 
 def file(name: str | None) -> Path | None:
@@ -19,10 +20,13 @@ def file(name: str | None) -> Path | None:
     if name is None:
         return None
     path = Path(name)
-    if path.is_dir():
-        raise UsageError(f"-o {name}: is a directory", hint="name a file")
-    if path.exists():
-        return path.resolve()  # a link that the user named is followed, not replaced
+    try:
+        if path.is_dir():
+            raise UsageError(f"-o {name}: is a directory", hint="name a file")
+        if path.exists():
+            return path.resolve()  # a link that the user named is followed, not replaced
+    except OSError as error:
+        raise UsageError(f"-o {name[:80]}: {reason(error)}") from None
     if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
         raise UsageError(f"-o {name}: cannot write to {path.parent}", hint="make the directory first")
     return path
@@ -41,7 +45,7 @@ class Folder:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise UsageError(f"-o {name}: {(error.strerror or str(error)).lower()}") from None
+            raise UsageError(f"-o {name}: {reason(error)}") from None
         if not os.access(self.path, os.W_OK):
             raise UsageError(f"-o {name}: cannot write there")
 
@@ -51,14 +55,14 @@ class Folder:
             write_atomic(self.path / name, text.encode("utf-8", "surrogatepass"), mode=0o644)
         except OSError as error:
             self.failed = True
-            self._warn(f"cannot write {self.path / name}: {(error.strerror or str(error)).lower()}")
+            self._warn(f"cannot write {self.path / name}: {reason(error)}")
 
 
-def written(target: Path, text: str, data: object) -> Result:
+def written(target: Path, text: str, data: dict[str, Any]) -> Result:
     """Write the answer to `target` and return the result; an answer that cannot be written is printed instead."""
     try:
         write_atomic(target, f"{text.rstrip()}\n".encode("utf-8", "surrogatepass"), mode=0o644)
     except OSError as error:  # the answer is paid for: it goes to stdout rather than nowhere
-        why = UsageError(f"cannot write {target}: {(error.strerror or str(error)).lower()}", hint="the answer is above")
-        return Result(data, text, why, 1)
+        why = ForceError(f"cannot write {target}: {reason(error)}", hint="it is on stdout")
+        return Result(data | {"success": False, "error": why.facts()}, text, why, 1)
     return Result(data, "", streamed=True)

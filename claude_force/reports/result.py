@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from ..errors import PartlyFailed
 from ..models import usd
+from .table import plural
 from .timeline import census, cost, critical_path
 
 TYPE_CHECKING = False
@@ -29,7 +31,7 @@ def of_agent(outcome: Outcome, run_id: str) -> dict[str, Any]:
 
 
 def of_workflow(
-    workflow: Workflow, outcomes: Sequence[Outcome], run_id: str, seconds: float, error: ForceError | None
+    workflow: Workflow, outcomes: Sequence[Outcome], run_id: str, error: ForceError | None
 ) -> dict[str, Any]:
     """Return the result of `run workflow`; `outcomes` are those of whole steps in the order in which they ended."""
     by_step = {o.step: o for o in outcomes}
@@ -42,12 +44,24 @@ def of_workflow(
         "results": {s.id: of_step(by_step[s.id]) for s in workflow.steps if s.id in by_step},
         "execution_order": [o.step for o in ran],
         "census": census(workflow, by_step),
-        "total_time_seconds": round(seconds, 3),
+        "total_time_seconds": round(max((o.finished for o in outcomes), default=0.0), 3),
         "critical_path_seconds": round(critical_path(workflow, by_step), 3),
         "estimated_cost": usd(cost(by_step)),
         "saved_cost": usd(sum(o.saved or 0 for o in outcomes)),
         "error": error and error.facts(),
     }
+
+
+def verdict(outcomes: Sequence[Outcome], *, stop: bool) -> ForceError | None:
+    """Return what went wrong in a run: with `stop`, or if nothing came of it, that is its first error."""
+    wrong = [(o.step, o.error) for o in outcomes if o.error]
+    if not wrong:
+        return None
+    step, error = wrong[0]
+    if stop or not any(o.status in {"ok", "cached"} for o in outcomes):
+        return error.within(f"step '{step}'")
+    names = ", ".join(f"'{step}'" for step, _ in wrong)
+    return PartlyFailed(f"{plural(len(wrong), 'step')} failed: {names}", hint="the other results are there")
 
 
 def of_step(outcome: Outcome) -> dict[str, Any]:
@@ -69,7 +83,7 @@ def _answer(outcome: Outcome) -> dict[str, Any]:
         "estimated_cost": usd(outcome.cost),
         "saved_cost": usd(outcome.saved),
         "cached": outcome.status == "cached",
-        "execution_time_ms": round((outcome.finished - outcome.started) * 1000),
+        "execution_time_ms": round(outcome.seconds * 1000),
     }
 
 

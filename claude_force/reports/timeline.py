@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from ..dag import order
+from ..models import total
 from .table import columns, cut, duration, money, plural
 
 TYPE_CHECKING = False
@@ -28,9 +29,9 @@ def timeline(outcomes: Sequence[Outcome], *, width: int = 80, blocks: bool = Tru
 
 def _bar(outcome: Outcome, total: float, names: int, room: int, mark: str) -> str:
     start = min(int(outcome.started / total * room), room - 1)
-    length = max(round((outcome.finished - outcome.started) / total * room), 1)
+    length = max(round(outcome.seconds / total * room), 1)
     bar = (" " * start + mark * length)[:room].ljust(room)
-    took = duration(outcome.finished - outcome.started)
+    took = duration(outcome.seconds)
     cost = money(outcome.cost) if outcome.status == "ok" else outcome.status
     name = cut(outcome.step, names)
     return f"{name}{' ' * (names - columns(name))}  {bar} {took:>11}  {cost:>9}".rstrip()
@@ -42,7 +43,7 @@ def critical_path(workflow: Workflow, outcomes: Mapping[str, Outcome]) -> float:
     ends: dict[str, float] = {}
     for step_id in order(workflow):
         outcome = outcomes.get(step_id)
-        took = outcome.finished - outcome.started if outcome else 0.0
+        took = outcome.seconds if outcome else 0.0
         ends[step_id] = took + max((ends[d] for d in dependencies[step_id]), default=0.0)
     return max(ends.values(), default=0.0)
 
@@ -55,8 +56,7 @@ def census(workflow: Workflow, outcomes: Mapping[str, Outcome]) -> dict[str, int
 
 def cost(outcomes: Mapping[str, Outcome]) -> int | None:
     """Return what the steps cost together in nanodollars; None if the price of one is unknown."""
-    costs = [o.cost for o in outcomes.values()]
-    return None if None in costs else sum(c or 0 for c in costs)
+    return total(o.cost for o in outcomes.values())
 
 
 def census_line(counts: Mapping[str, int], spent: int | None, saved: int, seconds: float, run_id: str) -> str:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    Names = Mapping[str, tuple[str, int]]
+    Files = Mapping[str, tuple[str, int]]
     """By day: the name of its file, and the CRC-32 of the file's bytes."""
 
 _GZIP = 31  # the `wbits` with which zlib reads and writes gzip
@@ -30,7 +30,7 @@ class DayFiles:
     leaves half done is in no manifest. `merge` keeps days in memory until they are heavy.
     """
 
-    def __init__(self, directory: Path, generation: int, before: Names) -> None:
+    def __init__(self, directory: Path, generation: int, before: Files) -> None:
         self._directory = directory
         self._generation = generation
         self._files = dict(before)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import os
 import re
-from dataclasses import dataclass, field, replace
 
 from ..errors import ForceError
+from ..frozen import dataclass, field, replace
 from ..files import private_directory, write_atomic
 
 TYPE_CHECKING = False
@@ -33,8 +33,8 @@ class Generation:
 class Manifest:
     """`rollups/manifest.json` in `directory`: the generation in force, and perhaps the one that is to follow.
 
-    A generation takes force by one rename, that of its prepared `segments/N.next` over `executions.jsonl`: as long as the
-    prepared file is there, the old generation holds; once it is gone, the new one does. The manifest itself is
+    A generation takes force by one rename, that of its prepared `segments/N.next` over `executions.jsonl`: as long as
+    the prepared file is there, the old generation holds; once it is gone, the new one does. The manifest itself is
     replaced atomically. So a reader, and whoever comes after a crash at any instant, finds one or the other, whole.
     """
 
@@ -48,7 +48,7 @@ class Manifest:
             data = self.path.read_bytes()
         except FileNotFoundError:
             if any(self.path.parent.glob("*.json.gz")):
-                raise ForceError(f"{self.path} is missing, though there are rollups", hint=_RESTORE) from None
+                raise ForceError(f"{self.path} is missing, though there are rollups", hint=RESTORE) from None
             return Generation()
         try:
             entries = json.loads(data)
@@ -57,7 +57,14 @@ class Manifest:
                 return _generation(follows)
             return _generation(entries["holds"])
         except (ValueError, TypeError, KeyError, AttributeError):
-            raise ForceError(f"{self.path} is damaged", hint=_RESTORE) from None
+            raise ForceError(f"{self.path} is damaged", hint=RESTORE) from None
+
+    def settle(self) -> Generation:
+        """Make the generation in force the only one that the manifest names, and return it."""
+        generation = self.current()
+        if not self.path.exists() or b'"follows"' in self.path.read_bytes():
+            self.publish(generation)
+        return generation
 
     def propose(self, follows: Generation) -> None:
         """Name the generation that takes force when its prepared file is renamed."""
@@ -73,7 +80,7 @@ class Manifest:
         sync(self.path.parent)
 
 
-_RESTORE = "restore the whole directory 'rollups' from a backup, or move it away to begin anew without it"
+RESTORE = "restore the whole directory 'rollups' from a backup, or move it away to begin anew without it"
 
 
 def prepared(directory: Path, number: int) -> Path:

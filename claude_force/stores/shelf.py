@@ -17,6 +17,7 @@ from contextlib import suppress
 from functools import cached_property
 from threading import RLock
 
+from ..files import locked
 from .sqlite import connect, transaction
 
 TYPE_CHECKING = False
@@ -29,21 +30,25 @@ _APPLICATION_ID = 0x43464361
 _MIGRATIONS = [
     [
         "CREATE TABLE entries (id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, used INTEGER NOT NULL)",
-        "CREATE INDEX entries_by_use ON entries (used)",
         # apart from `used`, which every hit changes: SQLite writes a row as a whole
         "CREATE TABLE bodies (id INTEGER PRIMARY KEY REFERENCES entries ON DELETE CASCADE, value BLOB NOT NULL)",
-        "CREATE TABLE statistics (hits INTEGER NOT NULL, misses INTEGER NOT NULL, evictions INTEGER NOT NULL)",
-        "INSERT INTO statistics VALUES (0, 0, 0)",
+        # `uses` orders the entries: a count, because clocks go backwards; an index on it would double what a hit writes
+        "CREATE TABLE statistics (uses INTEGER NOT NULL, hits INTEGER NOT NULL, misses INTEGER NOT NULL, "
+        "evictions INTEGER NOT NULL)",
+        "INSERT INTO statistics VALUES (0, 0, 0, 0)",
     ]
 ]
 _TABLES = {statement for statement in _MIGRATIONS[0] if statement.startswith("CREATE")}
-# the order of use is counted, not timed: clocks go backwards
-_NEXT = "(SELECT coalesce(max(used), 0) + 1 FROM entries)"
-_ENTER = f"INSERT INTO entries (key, used) VALUES (?, {_NEXT}) ON CONFLICT (key) DO UPDATE SET used = excluded.used"  # noqa: S608
-_FILL = "INSERT OR REPLACE INTO bodies (id, value) SELECT id, ? FROM entries WHERE key = ?"
-_TOUCH = f"UPDATE entries SET used = {_NEXT} WHERE key = ? AND used < (SELECT max(used) FROM entries)"  # noqa: S608
+_HIT = "UPDATE statistics SET uses = uses + 1, hits = hits + 1"
+_MISS = "UPDATE statistics SET misses = misses + 1"
+_TOUCH = "UPDATE entries SET used = (SELECT uses FROM statistics) WHERE key = ?"
 _VALUE = "SELECT value FROM entries JOIN bodies USING (id) WHERE key = ?"
-_OLDEST = "DELETE FROM entries WHERE id = (SELECT id FROM entries ORDER BY used LIMIT 1)"
+_USE = "UPDATE statistics SET uses = uses + 1"
+_ENTER = (
+    "INSERT INTO entries (key, used) SELECT ?, uses FROM statistics WHERE true "
+    "ON CONFLICT (key) DO UPDATE SET used = excluded.used"
+)
+_FILL = "INSERT OR REPLACE INTO bodies (id, value) SELECT id, ? FROM entries WHERE key = ?"
 _PAGE = 4096
 _LARGEST_RESERVE = 8 << 20
 _HEAD, _MIDDLE, _TAIL = b'{"hmac":"', b'","value":', b"}"
@@ -105,8 +110,9 @@ class SqliteMapping(MutableMapping[str, bytes]):
     """On disk: a SQLite file at `path`: values with the order of their use, and statistics of all processes.
 
     A killed process loses nothing that was written, a power failure the last few writes. The least recently used
-    values go when the files, `-wal` and `-shm` included, reach `max_bytes`; one larger than an eighth of that is not
-    kept. Opened on first use; threads take turns. Raises sqlite3.Error and OSError.
+    values go when the files, `-wal` and `-shm` included, reach `max_bytes`, which many writers at once may exceed for
+    moments; a value larger than an eighth of that is not kept. Opened on first use; threads take turns. Raises
+    sqlite3.Error and OSError.
     """
 
     def __init__(self, path: Path, *, max_bytes: int) -> None:
@@ -132,7 +138,7 @@ class SqliteMapping(MutableMapping[str, bytes]):
         with self._lock:
             if self._connection and self._process == os.getpid():
                 self._connection.close()
-            self._connection = None
+                self._connection = None
 
     def __getitem__(self, key: str) -> bytes:
         with self._lock:
@@ -145,6 +151,7 @@ class SqliteMapping(MutableMapping[str, bytes]):
         if len(value) > self._largest:
             return
         with self._lock, transaction(connection := self._opened()):
+            connection.execute(_USE)
             connection.execute(_ENTER, (key,))
             connection.execute(_FILL, (value, key))
             self._evict(connection)
@@ -172,11 +179,9 @@ class SqliteMapping(MutableMapping[str, bytes]):
     def record(self, key: str, *, hit: bool) -> None:
         """Count a hit, which makes `key` the most recently used, or a miss."""
         with self._lock, transaction(connection := self._opened()):
+            connection.execute(_HIT if hit else _MISS)
             if hit:
-                connection.execute("UPDATE statistics SET hits = hits + 1")
                 connection.execute(_TOUCH, (key,))
-            else:
-                connection.execute("UPDATE statistics SET misses = misses + 1")
         self._checkpoint()
 
     def statistics(self) -> tuple[int, int, int]:
@@ -218,7 +223,7 @@ class SqliteMapping(MutableMapping[str, bytes]):
 
         Raises OSError.
         """
-        with self._lock:
+        with self._lock, locked(self.path.with_name(f"{self.path.name}.lock")):
             self.close()
             found = _identity(self.path)
             if found is None or found != self._identity:  # another process was faster
@@ -247,16 +252,17 @@ class SqliteMapping(MutableMapping[str, bytes]):
         try:
             _refuse_foreign_tables(connection)
             connection.execute("PRAGMA foreign_keys = ON")
-            connection.execute("PRAGMA wal_autocheckpoint = 0")
+            connection.execute(f"PRAGMA wal_autocheckpoint = {max(1, self._reserve // 4 // _PAGE)}")
         except BaseException:
             connection.close()
             raise
         return connection
 
     def _checkpoint(self, limit: int | None = None) -> None:
-        """Bring the log into the file when it has grown beyond `limit` bytes.
+        """Empty the log if it has grown beyond `limit` bytes.
 
         SQLite's own checkpoints wait for nobody: between eight busy processes the log grew to 38 times `max_bytes`.
+        They write it anew from its start, though, which is a third faster than what an emptied one takes.
         """
         with self._lock:
             if _size(self._log) > (self._reserve // 2 if limit is None else limit):
@@ -267,7 +273,10 @@ class SqliteMapping(MutableMapping[str, bytes]):
         if _pages_in_use(connection) <= self._budget:
             return
         count = 0
-        while _pages_in_use(connection) > self._budget * 63 // 64 and connection.execute(_OLDEST).rowcount:
+        for entry in connection.execute("SELECT id FROM entries ORDER BY used").fetchall():
+            if _pages_in_use(connection) <= self._budget * 63 // 64:
+                break
+            connection.execute("DELETE FROM entries WHERE id = ?", entry)
             count += 1
         connection.execute("UPDATE statistics SET evictions = evictions + ?", (count,))
 

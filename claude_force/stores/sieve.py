@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from functools import lru_cache
 
-from .metrics import chunks, records
+from .metrics import START, pieces, records
 from .tally import Tally, moment
 
 TYPE_CHECKING = False
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from .daily import DayFiles
 
-_START = b'{"timestamp": "'
 _BATCH = 16_000
 """Executions whose sums are held before they go to the day files."""
 
@@ -37,8 +36,8 @@ class Sieve:
         self._tally = Tally()
 
     def take(self, path: Path, start: int, *, whole: bool = False) -> int:
-        """Sort the lines of the file from `start` on and return where they end; `whole` is as for `chunks`."""
-        for end, lines in _pieces(path, start, whole=whole):
+        """Sort the lines of the file from `start` on and return where they end; `whole` is as for `pieces`."""
+        for end, lines in _read(path, start, whole=whole):
             old = set() if _all_young(lines, self._cutoff) else self._old(lines)
             self._young.write(b"".join(line + b"\n" for n, line in enumerate(lines) if n not in old))
             if self._raw:
@@ -63,7 +62,7 @@ class Sieve:
 def holds_old(path: Path, cutoff: str) -> bool:
     """Whether any line of the file tells of an execution before `cutoff`; stops at the first."""
     tally = Tally()
-    for _, lines in _pieces(path, 0):
+    for _, lines in _read(path, 0):
         if not _all_young(lines, cutoff):
             for record in records(lines):
                 if record and _is_old(record, cutoff) and tally.add(record):
@@ -71,16 +70,15 @@ def holds_old(path: Path, cutoff: str) -> bool:
     return False
 
 
-def _pieces(path: Path, start: int, *, whole: bool = False) -> Iterator[tuple[int, list[bytes]]]:
+def _read(path: Path, start: int, *, whole: bool = False) -> Iterator[tuple[int, list[bytes]]]:
     with path.open("rb", buffering=0) as stream:
-        for end, chunk in chunks(stream, start, os.fstat(stream.fileno()).st_size, whole=whole):
-            yield end, [line for line in chunk.split(b"\n") if line]
+        yield from pieces(stream, start, os.fstat(stream.fileno()).st_size, whole=whole)
 
 
 def _all_young(lines: Sequence[bytes], cutoff: str) -> bool:
     """Whether it can be seen without parsing that no line is before `cutoff`: ten times faster."""
     safe = _two_days_after(cutoff)
-    return all(line.startswith(_START) and line[15:25] > safe for line in lines)
+    return all(line.startswith(START) and line[15:25] > safe for line in lines)
 
 
 @lru_cache(maxsize=1)
