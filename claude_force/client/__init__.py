@@ -39,9 +39,7 @@ if TYPE_CHECKING:
             """Close the connections; no call may follow."""
 
 
-def connect(
-    name: str, far: Endpoint, *, retries: int = 2, notice: Callable[[str], None] | None = None
-) -> Transport:
+def connect(name: str, far: Endpoint, *, retries: int = 2, notice: Callable[[str], None] | None = None) -> Transport:
     """Return the transport called `name`, with patience, for the endpoint `far`; nothing is sent yet.
 
     `retries` is how often a call is sent again, and `notice` is told of each wait. Raises MissingExtra.
