@@ -794,3 +794,50 @@ def test_connect_gives_the_built_in_transport_patience():
 def test_connect_refuses_wrong_settings_before_anything_is_sent():
     with pytest.raises(UsageError, match="no transport named 'carrier-pigeon'"):
         connect("carrier-pigeon", endpoint({}))
+
+
+def test_a_complete_answer_counts_though_more_was_announced(sender):
+    stream = "".join(
+        f"event: {name}\ndata: {data}\n\n"
+        for name, data in [
+            ("message_start", '{"type":"message_start","message":{"model":"m","usage":{"input_tokens":1}}}'),
+            (
+                "content_block_start",
+                '{"type":"content_block_start","index":0,"content_block":{"type":"text","text":"Hi"}}',
+            ),
+            (
+                "message_delta",
+                '{"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":{"output_tokens":1}}',
+            ),
+            ("message_stop", '{"type":"message_stop"}'),
+        ]
+    ).encode()
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: 99999\r\n\r\n"
+    with Scripted(head + stream) as server:
+        assert sender(server.url)(REQUEST).text == "Hi"
+
+
+def test_a_resolver_that_hangs_is_left_behind_at_the_deadline(sender, monkeypatch):
+    never = threading.Event()
+    monkeypatch.setattr("socket.getaddrinfo", lambda *_, **__: never.wait(30) or [])
+    transport = sender("http://api.example.test:1")
+    with pytest.raises(TimedOut):
+        transport(REQUEST, deadline=time.monotonic() + 0.2)
+    threading.Timer(0.1, transport.abort).start()
+    with pytest.raises(Interrupted):
+        transport(REQUEST)
+    never.set()
+
+
+@pytest.mark.parametrize("name", ["model", "stop_reason"])
+def test_a_name_from_the_server_is_one_short_line_without_the_key(sender, name):
+    fields = {"model": "m", "stop_reason": "end_turn", name: f"a\nforged: {KEY}" + "x" * 5000}
+    message = {"type": "message", "content": [], "usage": {"input_tokens": 10**310}, **fields}
+    body = json.dumps(message).encode()
+    head = f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n".encode()
+    with Scripted(head + body) as server:
+        reply = sender(server.url)(REQUEST)
+    assert len(getattr(reply, name)) <= 100
+    assert "\n" not in getattr(reply, name)
+    assert KEY not in getattr(reply, name)
+    assert reply.usage.input_tokens == 10**15

@@ -473,3 +473,71 @@ def test_a_projects_agent_may_not_lie_outside_it(far, force, project, tmp_path):
     status, _, _ = force("run", "agent", "leak", "x")
     assert status == 2
     assert not far.requests
+
+
+def test_answers_that_cannot_be_written_are_printed_and_the_run_fails(far, force, project):
+    (project / "out" / "b.md").mkdir(parents=True)
+    status, out, err = force("--json", "run", "workflow", "two", "x", "-o", "out")
+    result = json.loads(out)
+    assert status == 1
+    assert result["success"] is False
+    assert result["results"]["b"]["output"]
+    assert "b.md" in err
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: os.symlink("/dev/stdin", path)])
+def test_settings_that_are_no_file_are_refused_and_not_waited_for(far, project, make):
+    make(project / ".claude" / "claude.json")
+    process = start("list", "agents", stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.wait(timeout=30) == 2
+    assert "claude.json" in process.stderr.read()
+    for stream in (process.stdin, process.stdout, process.stderr):
+        stream.close()
+
+
+def test_settings_linked_from_elsewhere_are_refused(far, force, project, tmp_path):
+    (tmp_path / "elsewhere.json").write_text('{"default_model": "opus"}')
+    (project / ".claude" / "claude.json").symlink_to(tmp_path / "elsewhere.json")
+    status, _, err = force("list", "agents")
+    assert status == 2
+    assert "leads out of the project" in err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("run", "agent", "echo", "--model", "haiku", "[[simulate: reply=<<ok>>]]"),
+        ("run", "agent", "--model", "haiku", "echo", "[[simulate: reply=<<ok>>]]"),
+        ("run", "agent", "echo", "--skill", "python", "--", "[[simulate: reply=<<ok>>]]"),
+        ("run", "-q", "agent", "echo", "[[simulate: reply=<<ok>>]]"),
+        ("-qC", ".", "run", "agent", "echo", "[[simulate: reply=<<ok>>]]"),
+        ("run", "agent", "echo", "[[simulate: reply=<<ok>>]]", "-C", "."),
+    ],
+)
+def test_options_may_stand_anywhere(far, force, words):
+    status, out, err = force(*words)
+    assert (status, out) == (0, "ok\n"), err
+
+
+def test_an_input_that_was_written_as_the_task_is_noticed(far, force):
+    status, _, err = force("run", "workflow", "two", "x=2")
+    assert status == 2
+    assert "--input x=2" in err
+    assert not far.requests
+
+
+def test_an_empty_pipe_is_not_attached(far):
+    process = start("run", "agent", "echo", "look", "-f", "-", stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert "stdin is empty" in process.communicate("", timeout=30)[1]
+    assert process.returncode == 2
+    assert not far.requests
+
+
+def test_settings_that_nothing_follows_are_named(far, force, project):
+    write(project, "claude.json", '{"version": 2, "budget": {"daily_usd": 1}}')
+    assert "budget.daily_usd has no effect in this version" in force("run", "agent", "echo", "x")[2]
+
+
+def test_retired_models_are_listed_on_request(force, project):
+    assert "claude-3-opus" not in force("list", "models")[1]
+    assert "claude-3-opus" in force("list", "models", "--all")[1]
