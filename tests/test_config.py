@@ -324,7 +324,7 @@ def test_bytes_that_are_no_text_are_refused(file):
 
 def test_a_file_that_cannot_be_read_is_an_error(file):
     file.mkdir()
-    assert error(file).message == f"{file}: cannot be read: Is a directory"
+    assert error(file).message == f"{file}: cannot be read: not a regular file"
 
 
 def test_a_byte_order_mark_is_no_error(file):

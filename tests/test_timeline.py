@@ -154,10 +154,10 @@ def test_the_result_of_a_failed_agent_says_why():
 
 
 def test_the_result_of_a_workflow_has_a_result_for_each_step_and_the_order_in_which_they_began():
-    skipped = outcome("end", 4, 4, status="skipped", note="needs 'right'")
+    skipped = outcome("end", 4.1234, 4.1234, status="skipped", note="needs 'right'")
     ended = [RUN["start"], RUN["right"], RUN["left"], skipped]
 
-    found = of_workflow(DIAMOND, ended, "R", 4.1234, Refused("no"))
+    found = of_workflow(DIAMOND, ended, "R", Refused("no"))
 
     assert list(found["results"]) == ["start", "left", "right", "end"]
     assert found["results"]["left"]["cached"] is True
