@@ -13,7 +13,7 @@ from . import plan as plans
 from .errors import AuthenticationFailed, UsageError, ValidationError, reason
 from .frozen import replace
 from .line import Line
-from .records import canonical
+from .records import Document, canonical
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,8 +26,9 @@ if TYPE_CHECKING:
     from .line import Pool
     from .output import Screen
     from .plan import Plan
-    from .records import Agent, Document, Skill, Workflow
+    from .records import Agent, Outcome, Skill, Workflow
     from .stores.cache import ResponseCache
+    from .stores.memory import AgentMemory
 
 
 class Workspace:
@@ -75,7 +76,8 @@ class Workspace:
         while self._opened:
             self._opened.pop()()
         self._pools.clear()
-        self.__dict__.pop("cache", None)
+        for name in ("cache", "memory"):
+            self.__dict__.pop(name, None)
 
     @cached_property
     def settings(self) -> Settings:
@@ -211,6 +213,7 @@ class Workspace:
             cache=self.cache if use_cache else None,
             uncached_agents=frozenset(self.settings.cache_exclude_agents),
             on_notice=self.screen.note,
+            record=self._remember if self.settings.features_memory_enabled else lambda _: None,
             **wishes,
         )
 
@@ -231,6 +234,27 @@ class Workspace:
         )
         self._opened.append(cache.close)
         return cache
+
+    @cached_property
+    def memory(self) -> AgentMemory:
+        """What agents did in this project before."""
+        from .stores.memory import AgentMemory  # sqlite3: 5 ms that other commands need not pay
+
+        keys = [self._api_key, *(self.environment.get(name) for name in ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN"))]
+        memory = AgentMemory(
+            self.state / "agent_memory.db", known=tuple(key for key in keys if key), warn=self.screen.warn
+        )
+        self._opened.append(memory.close)
+        return memory
+
+    def recalled(self, agent: str, task: str, count: int) -> list[Document]:
+        """Return the `count` past sessions of `agent` that are most like `task`, as data to attach."""
+        found = self.memory.search(task, agent=agent, limit=count) if count else []
+        return [Document(f"past session of {s.timestamp}", f"Task:\n{s.task}\n\nResult:\n{s.result}") for s in found]
+
+    def _remember(self, outcome: Outcome) -> None:
+        facts = {"model": outcome.model, "step": outcome.step, "status": outcome.status}
+        self.memory.store(outcome.agent, outcome.task, outcome.output, success=outcome.error is None, metadata=facts)
 
     @property
     def transport(self) -> Transport:
@@ -286,7 +310,7 @@ def _key_in(file: Path) -> str:
         raise AuthenticationFailed(f"cannot read api_key_file {file}: {reason(error)}", hint="check the path") from None
 
 
-_NOT_YET = ("budget.", "memory.", "routing.", "skills.preload", "alerts", "circuit_breaker.")
+_NOT_YET = ("budget.", "routing.", "skills.preload", "alerts", "circuit_breaker.")
 """Settings that are read, and that nothing in this version follows."""
 
 

@@ -22,6 +22,7 @@ NEEDED = {
     "show skill": ("s",),
     "show workflow": ("w",),
     "graph": ("w",),
+    "memory search": ("words",),
     "completion": ("bash",),
 }
 """What a command cannot do without."""

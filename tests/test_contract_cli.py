@@ -541,3 +541,40 @@ def test_settings_that_nothing_follows_are_named(far, force, project):
 def test_retired_models_are_listed_on_request(force, project):
     assert "claude-3-opus" not in force("list", "models")[1]
     assert "claude-3-opus" in force("list", "models", "--all")[1]
+
+
+def test_every_execution_is_remembered_without_its_secrets(far, force):
+    force("run", "agent", "echo", "the key is sk-ant-secret-of-the-test")
+    force("run", "agent", "echo", "[[simulate: status=400]] about bananas")
+    sessions = json.loads(force("memory", "recent", "--json")[1])
+    assert [(s["agent_name"], bool(s["success"])) for s in sessions] == [("echo", False), ("echo", True)]
+    assert "sk-ant-secret" not in json.dumps(sessions)
+    found = json.loads(force("memory", "search", "bananas", "--json")[1])
+    assert "bananas" in found[0]["task"]
+
+
+def test_past_sessions_are_recalled_into_a_prompt_only_on_request(far, force):
+    force("run", "agent", "echo", "how to peel [[simulate: reply=<<with care>>]]")
+    force("run", "agent", "echo", "how to peel again")
+    force("run", "agent", "echo", "how to peel again", "--recall", "2")
+    plain, recalled = ("".join(b["text"] for b in r.body["messages"][0]["content"]) for r in far.requests[1:])
+    assert "with care" not in plain
+    assert "with care" in recalled
+    assert 'name="past session of' in recalled
+
+
+def test_remembering_can_be_switched_off(far, force, project):
+    write(project, "claude.json", '{"features": {"memory_enabled": false, "cache_enabled": false}}')
+    force("run", "agent", "echo", "x")
+    assert sorted(p.name for p in (project / ".claude").iterdir()) == ["agents", "claude.json", "workflows"]
+
+
+def test_a_project_that_cannot_be_written_still_runs_agents(far, project):
+    write(project, "agent_memory.db/x", "in the way")
+    write(project, "cache", "in the way")
+    process = start(
+        "run", "agent", "echo", "[[simulate: reply=<<hello>>]]", stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    out, err = process.communicate(timeout=30)
+    assert (process.returncode, out) == (0, "hello\n")
+    assert "warning" in err

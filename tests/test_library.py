@@ -393,7 +393,7 @@ def test_of_two_workflow_files_with_one_name_the_first_path_wins(near, warnings)
     [
         ("a.toml", "x = 1\n\ny 2\n", 3, "TOML syntax: Expected '='"),
         ("a.toml", "x = 1\ny = [\n", 3, "TOML syntax: Invalid value"),
-        ("a.json", '{\n "a": 1,\n}', 3, "JSON syntax: "),
+        ("a.json", '{\n "a": 1\n "b": 2}', 3, "JSON syntax: "),
         ("a.json", "[]", 1, "no object"),
         ("a.json", "[" * 100_000, 1, "nested too deeply"),
         ("a.json", '{"a": ' + "9" * 5000 + "}", 1, "JSON syntax: "),

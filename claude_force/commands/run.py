@@ -40,6 +40,7 @@ def agent_options(parser: ArgumentParser) -> None:
     parser.add_argument("--skill", action="extend", nargs="+", default=[], metavar="S", help="skills to add")
     parser.add_argument("--schema", metavar="FILE", help="JSON Schema that the answer must fit")
     parser.add_argument("--sample", type=given.count, default=0, metavar="N", help="ask for an nth, distinct answer")
+    parser.add_argument("--recall", type=given.count, metavar="N", help="attach the N past sessions most like the task")
     parser.add_argument("--no-stream", action="store_true", help="show the answer when it is complete")
     parser.add_argument("-o", "--output", metavar="FILE", help="write the answer to FILE instead of stdout")
     given.run_options(parser)
@@ -57,7 +58,10 @@ def agent(args: Namespace, workspace: Workspace) -> Result:
         schema=args.schema and workspace.read_schema(args.schema),
     )
     files = [given.attached(name) for name in args.file]
-    plan = workspace.plan(source, given.required_task(args), files=files, sample=args.sample)
+    task = given.required_task(args)
+    recall = workspace.settings.memory_recall if args.recall is None else args.recall
+    files += workspace.recalled(args.name, task, recall)
+    plan = workspace.plan(source, task, files=files, sample=args.sample)
     if args.dry_run:
         return dry_run(plan, workspace.settings)
     screen = workspace.screen

@@ -1,0 +1,30 @@
+"""Asking before something is removed for good."""
+
+from __future__ import annotations
+
+import sys
+
+from ..errors import ForceError, UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from argparse import ArgumentParser
+
+    from ..workspace import Workspace
+
+
+def options(parser: ArgumentParser) -> None:
+    """Add what answers the question beforehand."""
+    parser.add_argument("--yes", action="store_true", help="do not ask")
+
+
+def ask(what: str, workspace: Workspace) -> None:
+    """Return if the user agrees on the terminal to remove `what`.
+
+    Raises UsageError where there is nobody to ask, ForceError for any reply but yes.
+    """
+    if sys.stdin is None or not sys.stdin.isatty() or workspace.screen.quiet:
+        raise UsageError(f"nobody to ask whether to remove {what}", hint="say so with --yes")
+    workspace.screen.note(f"remove {what}? [y/N]")
+    if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
+        raise ForceError(f"{what} stay: the reply was not yes")

@@ -1,0 +1,123 @@
+"""`memory search`, `recent`, `stats`, `prune` and `export`: what agents did before."""
+
+from __future__ import annotations
+
+import json
+from argparse import ArgumentTypeError
+
+from ..records import Result
+from ..reports.table import first_line, plural, table
+from . import consent, given
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+    from collections.abc import Sequence
+    from typing import Any
+
+    from ..stores.memory import Session
+    from ..workspace import Workspace
+
+
+def search_options(parser: ArgumentParser) -> None:
+    """Add the options of `memory search`."""
+    parser.add_argument("query", metavar="QUERY", help="any text: a few words, or a whole task")
+    _filters(parser, limit=5)
+
+
+def search(args: Namespace, workspace: Workspace) -> Result:
+    """List the sessions that are most like a text, the best first."""
+    found = workspace.memory.search(args.query, agent=args.agent, limit=args.limit)
+    rows = [(f"{session.score:.1f}", *_cells(session)) for session in found]
+    if not found:
+        workspace.screen.note("no session is like that")
+    return Result(_facts(found), _listed(("SCORE", *_HEADINGS), rows, workspace))
+
+
+def recent_options(parser: ArgumentParser) -> None:
+    """Add the options of `memory recent`."""
+    _filters(parser, limit=10)
+
+
+def recent(args: Namespace, workspace: Workspace) -> Result:
+    """List the last sessions, the newest first."""
+    found = workspace.memory.recent(args.limit, agent=args.agent)
+    if not found:
+        workspace.screen.note("no session is remembered")
+    return Result(_facts(found), _listed(_HEADINGS, list(map(_cells, found)), workspace))
+
+
+def stats_options(parser: ArgumentParser) -> None:
+    """Add nothing: the command takes no options of its own."""
+
+
+def stats(args: Namespace, workspace: Workspace) -> Result:
+    """Show how often each agent succeeded, and which tasks were given more than once."""
+    found = workspace.memory.stats()
+    agents = [(a["agent_name"], f"{a['sessions']:,}", f"{a['success_rate']:.1%}") for a in found["agents"]]
+    tasks = [(task["task_hash"], f"{task['sessions']:,}", first_line(task["task"])) for task in found["repeated_tasks"]]
+    parts = [
+        f"{plural(found['sessions'], 'session')}, {found['success_rate']:.1%} successful",
+        agents and _listed(("AGENT", "SESSIONS", "SUCCESS"), agents, workspace),
+        tasks and _listed(("HASH", "TIMES", "REPEATED TASK"), tasks, workspace),
+    ]
+    return Result({"schema_version": 1, **found}, "\n\n".join(part for part in parts if part))
+
+
+def prune_options(parser: ArgumentParser) -> None:
+    """Add the options of `memory prune`."""
+    parser.add_argument("--older-than", type=_days, metavar="DAYS", help="age in days (memory.retention_days)")
+    consent.options(parser)
+
+
+def prune(args: Namespace, workspace: Workspace) -> Result:
+    """Remove old sessions, if the user says yes."""
+    days = workspace.settings.memory_retention_days if args.older_than is None else args.older_than
+    if workspace.memory.recent(1) and not args.yes:
+        consent.ask(f"the sessions older than {days:g} days", workspace)
+    removed = workspace.memory.prune(days)
+    return Result({"schema_version": 1, "success": True, "removed": removed}, f"removed {plural(removed, 'session')}")
+
+
+def export_options(parser: ArgumentParser) -> None:
+    """Add the options of `memory export`."""
+    parser.add_argument("--format", choices=("jsonl", "json"), default="jsonl", help="a line each, or one array")
+
+
+def export(args: Namespace, workspace: Workspace) -> Result:
+    """Print all sessions as JSON, the oldest first."""
+    sessions = _facts(list(workspace.memory.export()))
+    if args.format == "json":
+        return Result(sessions, json.dumps(sessions, indent=2))
+    return Result(sessions, "\n".join(map(json.dumps, sessions)))
+
+
+_HEADINGS = ("ID", "TIME", "AGENT", "SUCCESS", "TASK")
+
+
+def _filters(parser: ArgumentParser, *, limit: int) -> None:
+    parser.add_argument("--agent", metavar="A", help="only sessions of this agent")
+    parser.add_argument("--limit", type=given.positive, default=limit, metavar="N", help=f"how many at most ({limit})")
+
+
+def _cells(session: Session) -> tuple[str, ...]:
+    success = "yes" if session.success else "no"
+    return str(session.id), session.timestamp, session.agent_name, success, first_line(session.task)
+
+
+def _listed(headings: Sequence[str], rows: Sequence[Sequence[str]], workspace: Workspace) -> str:
+    return table(headings, rows, width=workspace.screen.page) if rows else ""
+
+
+def _facts(sessions: Sequence[Session]) -> list[dict[str, Any]]:
+    return [dict(vars(session)) for session in sessions]
+
+
+def _days(text: str) -> float:
+    try:
+        days = float(text)
+    except ValueError:
+        days = -1
+    if not 0 <= days < 1_000_000:
+        raise ArgumentTypeError(f"expected a number of days, got '{text}'")
+    return days

@@ -1,0 +1,317 @@
+"""What agents did before: every execution, to be searched by likeness, counted and put before an agent again.
+
+It knows sessions. It does not know how a recalled session gets into a prompt, nor which executions are worth keeping.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections import OrderedDict
+from collections.abc import Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from ..frozen import dataclass, replace
+from ..redaction import redact
+from . import relevance
+from .sqlite import connect
+from .sqlitefile import SqliteFile
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from typing import Any, Self, TypeVar
+
+    T = TypeVar("T")
+
+    Counts = tuple[list[dict[str, Any]], list[dict[str, Any]]]
+    """By agent, and by repeated task."""
+
+LONGEST = 8_000
+"""Characters of a task, and of a result, that are kept."""
+LARGEST_METADATA = 4_000
+"""Characters of JSON that metadata may have."""
+
+_COLUMNS = "id, agent_name, task, task_hash, result, success, timestamp, metadata"
+_MIGRATIONS = [
+    [
+        # a file that an older program made has the table already, but no version
+        "CREATE TABLE IF NOT EXISTS sessions (id INTEGER PRIMARY KEY, agent_name TEXT, task TEXT, task_hash TEXT, "
+        "result TEXT, success INTEGER, timestamp TEXT, metadata JSON)",
+        *(
+            f"CREATE INDEX IF NOT EXISTS sessions_by_{column} ON sessions ({column})"
+            for column in ("agent_name", "task_hash", "timestamp", "success")
+        ),
+        relevance.TEXTS,
+    ]
+]
+_WITHOUT = {
+    "read": "nothing is remembered",
+    "write": "new sessions are not kept",
+}
+_REMEMBERED = 128
+"""Look-ups that are served again without a search."""
+_BATCH = 500
+
+
+@dataclass(frozen=True)
+class Session:
+    """One execution of an agent. `timestamp` is ISO 8601 in UTC, `task_hash` the first 8 hex digits of the task's MD5.
+
+    `score` says how much alike a search found it, the more the higher; it is 0 where nothing was searched for.
+    """
+
+    id: int
+    agent_name: str
+    task: str
+    task_hash: str
+    result: str
+    success: bool
+    timestamp: str
+    metadata: Mapping[str, Any]
+    score: float = 0.0
+
+
+class AgentMemory:
+    """On disk: a SQLite file at `path`, a row of `sessions` for each execution, and a full-text index beside them.
+
+    A killed process loses nothing that `store` returned from, a power failure the last few sessions. Secrets are
+    redacted before anything is written, `known` ones wherever they stand. Many processes may store at once.
+
+    Opened on first use; looking makes no file. No verb raises for what is wrong on the disk: a damaged file is set
+    aside, one that cannot be read or written counts as empty, and `warn` is told once.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        known: Iterable[str] = (),
+        full_text: bool = True,
+        clock: Callable[[], float] = time.time,
+        warn: Callable[[str], object] = lambda _: None,
+    ) -> None:
+        """Open nothing yet. Without `full_text`, as where SQLite lacks FTS5, only the newest sessions are searched."""
+        self.path = Path(path)
+        self._file = SqliteFile(self.path, self._open, name="the memory", without=_WITHOUT, warn=warn)
+        self._known = tuple(known)
+        self._full_text, self._indexed = full_text, False
+        self._clock = clock
+        self._warn = warn
+        self._found: OrderedDict[tuple[object, ...], tuple[Session, ...]] = OrderedDict()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file; the next use opens it again."""
+        self._file.close()
+
+    def store(
+        self,
+        agent_name: str,
+        task: str,
+        result: str,
+        *,
+        success: bool = True,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Keep an execution that ends now, its task and result cut at LONGEST characters.
+
+        `metadata` is JSON; more of it than LARGEST_METADATA is left out with a warning.
+        """
+        row = (
+            _storable(agent_name),
+            self._kept(task),
+            _task_hash(task),
+            self._kept(result),
+            int(success),
+            _iso(self._clock()),
+            self._metadata(metadata or {}),
+        )
+        query = f"INSERT INTO sessions ({_COLUMNS}) VALUES (NULL, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
+        self._file.attempt("write", lambda connection: connection.execute(query, row), None)
+
+    def search(self, query: str, *, agent: str | None = None, limit: int = 5) -> list[Session]:
+        """Return the `limit` sessions most like `query`, of `agent` if one is named, the best first.
+
+        Any text is a query. The same one is answered from memory until this or another process writes.
+        """
+        own = None if agent is None else _storable(agent)
+        return self._existing(lambda connection: self._search(connection, query, own, limit), [])
+
+    def recent(self, limit: int = 10, *, agent: str | None = None) -> list[Session]:
+        """Return the last `limit` sessions, of `agent` if one is named, the newest first."""
+        where = "" if agent is None else "WHERE agent_name = :agent"
+        query = f"SELECT {_COLUMNS} FROM sessions {where} ORDER BY id DESC LIMIT :limit"  # noqa: S608
+        values = {"agent": _storable(agent or ""), "limit": limit}
+        return self._existing(lambda connection: _sessions(connection, query, values), [])
+
+    def stats(self) -> dict[str, Any]:
+        """Return counts: sessions, successes and success_rate, in all and by agent, and the ten most repeated_tasks."""
+        nothing: Counts = ([], [])
+        agents, repeated = self._existing(_counts, nothing)
+        total = sum(agent["sessions"] for agent in agents)
+        successes = sum(agent["successes"] for agent in agents)
+        return {
+            "sessions": total,
+            "successes": successes,
+            "success_rate": _rate(successes, total),
+            "agents": agents,
+            "repeated_tasks": repeated,
+        }
+
+    def prune(self, older_than_days: float) -> int:
+        """Remove the sessions that are older, give the space back, and return how many went."""
+        cutoff = _iso(max(0.0, self._clock() - older_than_days * 86_400))
+        return self._existing(lambda connection: self._prune(connection, cutoff), 0, kind="write")
+
+    def export(self) -> Iterator[Session]:
+        """Yield all sessions, the oldest first; others may be stored meanwhile."""
+        last = -(2**63)
+        while batch := self._after(last):
+            yield from batch
+            last = batch[-1].id
+
+    def _after(self, last: int) -> list[Session]:
+        query = f"SELECT {_COLUMNS} FROM sessions WHERE id > ? ORDER BY id LIMIT ?"  # noqa: S608
+        return self._existing(lambda connection: _sessions(connection, query, (last, _BATCH)), [])
+
+    def _open(self) -> sqlite3.Connection:
+        connection = connect(self.path, migrations=_MIGRATIONS)
+        try:
+            self._indexed = relevance.keep_index(connection, wanted=self._full_text)
+        except BaseException:
+            connection.close()
+            raise
+        self._found.clear()
+        return connection
+
+    def _existing(self, work: Callable[[sqlite3.Connection], T], otherwise: T, *, kind: str = "read") -> T:
+        """Attempt `work` if there is a file: looking makes none."""
+        return self._file.attempt(kind, work, otherwise) if os.path.lexists(self.path) else otherwise
+
+    def _search(self, connection: sqlite3.Connection, query: str, agent: str | None, limit: int) -> list[Session]:
+        (version,) = connection.execute("PRAGMA data_version").fetchone()  # changes when another connection commits
+        key = (version, connection.total_changes, query, agent, limit)
+        if key not in self._found:
+            with _one_state(connection):
+                self._found[key] = self._most_alike(connection, query, agent, limit)
+            if len(self._found) > _REMEMBERED:
+                self._found.popitem(last=False)
+        self._found.move_to_end(key)
+        return list(self._found[key])
+
+    def _most_alike(
+        self, connection: sqlite3.Connection, query: str, agent: str | None, limit: int
+    ) -> tuple[Session, ...]:
+        scores = relevance.search(connection, query, agent=agent, limit=limit, indexed=self._indexed)
+        wanted = f"SELECT {_COLUMNS} FROM sessions WHERE id IN (SELECT value FROM json_each(?))"  # noqa: S608
+        found = {s.id: s for s in _sessions(connection, wanted, (json.dumps([i for i, _ in scores]),))}
+        return tuple(replace(found[i], score=round(score, 3)) for i, score in scores)
+
+    def _prune(self, connection: sqlite3.Connection, cutoff: str) -> int:
+        # in steps, so that those who want to store need not wait
+        some = "DELETE FROM sessions WHERE id IN (SELECT id FROM sessions WHERE timestamp < ? LIMIT ?)"
+        removed = 0
+        while count := connection.execute(some, (cutoff, _BATCH)).rowcount:
+            removed += count
+        if removed:
+            if self._indexed:
+                relevance.forget_removed(connection)
+            connection.execute("PRAGMA incremental_vacuum").fetchall()  # works a page for each row that is fetched
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        return removed
+
+    def _kept(self, text: str) -> str:
+        """Return as much of `text` as is stored; what cannot be is not looked at for secrets either."""
+        safe = redact(text[: 4 * LONGEST], self._known)
+        return _storable(safe if len(safe) <= LONGEST else f"{safe[: LONGEST - 1]}…")
+
+    def _metadata(self, metadata: Mapping[str, Any]) -> str:
+        kept = json.dumps(self._without_secrets(metadata))
+        if len(kept) <= LARGEST_METADATA:
+            return kept
+        self._warn(f"{len(kept):,} characters of metadata are too many to remember; left out")
+        return "{}"
+
+    def _without_secrets(self, value: Any) -> Any:
+        if isinstance(value, str):
+            return redact(value, self._known)
+        if isinstance(value, Mapping):
+            return {key: self._without_secrets(item) for key, item in value.items()}
+        return [self._without_secrets(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+@contextmanager
+def _one_state(connection: sqlite3.Connection) -> Iterator[None]:
+    """Let all that the body reads be of one moment, whatever others store meanwhile."""
+    connection.execute("BEGIN")
+    try:
+        yield
+    finally:
+        connection.rollback()
+
+
+def _sessions(connection: sqlite3.Connection, query: str, values: Sequence[Any] | Mapping[str, Any]) -> list[Session]:
+    return [
+        Session(number, agent, task, code, result, bool(success), stamp, _read(metadata))
+        for number, agent, task, code, result, success, stamp, metadata in connection.execute(query, values)
+    ]
+
+
+def _read(metadata: str | None) -> dict[str, Any]:
+    """Return what JSON holds; another program may have left something else there."""
+    try:
+        value = json.loads(metadata or "{}")
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _counts(connection: sqlite3.Connection) -> Counts:
+    """Return the counts by agent and the tasks that were given most often; each is read from an index alone."""
+    sessions = connection.execute("SELECT agent_name, count(*) FROM sessions GROUP BY 1 ORDER BY 2 DESC, 1").fetchall()
+    # the + keeps SQLite from walking the index of agents and looking at every row
+    failures = dict(
+        connection.execute("SELECT agent_name, count(*) FROM sessions WHERE success = 0 GROUP BY +agent_name")
+    )
+    agents = [_agent_counts(name, count, failures.get(name, 0)) for name, count in sessions]
+    repeated = connection.execute(
+        "SELECT task_hash, task, times FROM sessions JOIN (SELECT max(id) AS last, count(*) AS times FROM sessions "
+        "GROUP BY task_hash HAVING times > 1 ORDER BY times DESC, last DESC LIMIT 10) ON id = last "
+        "ORDER BY times DESC, last DESC"
+    )
+    return agents, [{"task_hash": code, "task": task, "sessions": times} for code, task, times in repeated]
+
+
+def _agent_counts(name: str, sessions: int, failures: int) -> dict[str, Any]:
+    successes = sessions - failures
+    rate = _rate(successes, sessions)
+    return {"agent_name": name, "sessions": sessions, "successes": successes, "success_rate": rate}
+
+
+def _rate(part: int, whole: int) -> float:
+    return round(part / whole, 4) if whole else 0.0
+
+
+def _storable(text: str) -> str:
+    """Return `text` with what is half a character, which UTF-8 cannot hold, replaced."""
+    return text.encode("utf-8", "replace").decode()
+
+
+def _task_hash(task: str) -> str:
+    from hashlib import md5  # OpenSSL, 5 ms, which those who only look need not pay
+
+    return md5(task.encode("utf-8", "surrogatepass"), usedforsecurity=False).hexdigest()[:8]
+
+
+def _iso(seconds: float) -> str:
+    milliseconds = int(seconds * 1000)
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(milliseconds // 1000)) + f".{milliseconds % 1000:03}Z"

@@ -1,0 +1,222 @@
+"""Which sessions are most like a text: a full-text index beside their table, and BM25 over the likeliest of them.
+
+To rank every session that holds a common word takes a second at a million sessions. So the rarest words of a query
+name the candidates, the newest ones where there are many, and only these few are read and scored, by all words.
+How rare a word is, is told by how densely the newest sessions hold it: FTS5 itself would count every occurrence.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sqlite3
+from itertools import chain, combinations, islice
+from math import log
+
+from .sqlite import transaction
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+TEXTS = """CREATE VIEW IF NOT EXISTS session_texts (id, words) AS
+SELECT id, substr(coalesce(task, ''), 1, 2000) || ' ' || substr(coalesce(result, ''), 1, 1000) FROM sessions"""
+"""What of a session is searched; it must exist before the index does."""
+
+# Without positions (detail) and sizes the index takes a third of the room, and nothing here asks for them.
+_INDEX = """CREATE VIRTUAL TABLE IF NOT EXISTS session_index USING fts5 (words, content = 'session_texts',
+content_rowid = 'id', detail = none, columnsize = 0, tokenize = 'unicode61 remove_diacritics 0')"""
+_ENTER = "INSERT INTO session_index (rowid, words) SELECT id, words FROM session_texts WHERE id = new.id"
+_LEAVE = (
+    "INSERT INTO session_index (session_index, rowid, words) "
+    "SELECT 'delete', id, words FROM session_texts WHERE id = old.id"
+)
+_TRIGGERS = {
+    "session_stored": f"AFTER INSERT ON sessions BEGIN {_ENTER}; END",
+    "session_removed": f"BEFORE DELETE ON sessions BEGIN {_LEAVE}; END",
+    "session_changing": f"BEFORE UPDATE ON sessions BEGIN {_LEAVE}; END",
+    "session_changed": f"AFTER UPDATE ON sessions BEGIN {_ENTER}; END",
+}
+_MERGE = "INSERT INTO session_index (session_index, rank) VALUES ('merge', ?)"
+
+_WORD = re.compile(r"[^\W_]+")
+_LONGEST_QUERY = 20_000
+_MOST_WORDS = 12
+_NAMING = 4
+"""How many of the words, the rarest, name candidates."""
+_SAMPLE = 40
+"""How many sessions that hold a word are looked at to tell how rare it is."""
+_CANDIDATES = 32
+_SCANNED = 2_000
+"""How many of the newest sessions are read where there is no index."""
+
+
+def keep_index(connection: sqlite3.Connection, *, wanted: bool = True) -> bool:
+    """See to it that the index follows the table, and return whether there is one.
+
+    A file that comes without it, or from where it could not be kept, is indexed anew: a minute for a million sessions.
+    Where SQLite lacks FTS5, or it is not `wanted`, the triggers go, without which sessions could not be stored.
+    Raises sqlite3.Error.
+    """
+    wanted = wanted and bool(connection.execute("SELECT 1 FROM pragma_module_list WHERE name = 'fts5'").fetchone())
+    if _follows(connection) == wanted:
+        return wanted
+    try:
+        with transaction(connection):
+            if _follows(connection) != wanted:  # anew: another process may have been faster
+                _begin(connection) if wanted else _end(connection)
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_READONLY:
+            raise
+        return False
+    return wanted
+
+
+def _follows(connection: sqlite3.Connection) -> bool:
+    found = connection.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall()
+    return {name for (name,) in found} >= _TRIGGERS.keys()
+
+
+def _begin(connection: sqlite3.Connection) -> None:
+    connection.execute(_INDEX)
+    for name, rest in _TRIGGERS.items():
+        connection.execute(f"CREATE TRIGGER IF NOT EXISTS {name} {rest}")
+    connection.execute("INSERT INTO session_index (session_index) VALUES ('rebuild')")
+
+
+def _end(connection: sqlite3.Connection) -> None:
+    for name in _TRIGGERS:
+        connection.execute(f"DROP TRIGGER IF EXISTS {name}")
+
+
+def forget_removed(connection: sqlite3.Connection) -> None:
+    """Rid the index of the words of removed sessions, in steps so short that other writers need not wait."""
+    connection.execute(_MERGE, (-500,))
+    while True:
+        before = connection.total_changes
+        connection.execute(_MERGE, (500,))
+        if connection.total_changes - before < 2:  # how FTS5 says that nothing is left to merge
+            return
+
+
+def search(
+    connection: sqlite3.Connection, query: str, *, agent: str | None, limit: int, indexed: bool
+) -> list[tuple[int, float]]:
+    """Return the ids of the sessions most like `query`, best first, each with its score above 0.
+
+    The score is BM25 (Robertson and Zaragoza 2009, k1 = 1.2, b = 0.75) over the beginnings of task and result.
+    """
+    words = _wanted(query)
+    if not words:
+        return []
+    if indexed:
+        ids, rarity = _candidates(connection, words, agent, max(_CANDIDATES, 2 * limit))
+        texts = _texts(connection, ids)
+    else:
+        texts = _texts(connection, _newest(connection, agent, _SCANNED))
+        rarity = {w: _rarity(sum(_count(w, text) > 0 for text in texts.values()), len(texts)) for w in words}
+    scores = _scores(texts, rarity)
+    best = sorted(scores, key=lambda i: (scores[i], i), reverse=True)
+    return [(i, scores[i]) for i in best[:limit] if scores[i] > 0]
+
+
+def _wanted(query: str) -> list[str]:
+    """Return the longest words of `query`: of a long one most are common, and the long are the rare."""
+    words = dict.fromkeys(map(str.lower, _WORD.findall(query[:_LONGEST_QUERY])))
+    return sorted(words, key=len, reverse=True)[:_MOST_WORDS]
+
+
+def _candidates(
+    connection: sqlite3.Connection, words: Sequence[str], agent: str | None, count: int
+) -> tuple[list[int], dict[str, float]]:
+    """Return the ids of `count` sessions at most that hold what is rarest of `words`, and the rarity of each word."""
+    total = connection.execute("SELECT coalesce(max(id), 0) FROM sessions").fetchone()[0]
+    samples = {word: ids for word in words if (ids := _holding(connection, word, _SAMPLE))}
+    rarity = {word: _rarity(_frequency(ids, total), total) for word, ids in samples.items()}
+    depth = 800 + total // 500
+    rarest = sorted(rarity, key=lambda word: -rarity[word])[:_NAMING]
+    holding = {
+        word: set(samples[word] if len(samples[word]) < _SAMPLE else _holding(connection, word, depth))
+        for word in rarest
+    }
+    likeliest = chain.from_iterable(_likeliest(holding, rarity))
+    if agent is None:
+        return list(islice(likeliest, count)), rarity
+    chosen = _of_agent(connection, list(islice(likeliest, depth // 2)), agent)[:count]
+    return chosen + _newest(connection, agent, count - len(chosen)), rarity
+
+
+def _likeliest(holding: Mapping[str, set[int]], rarity: Mapping[str, float]) -> Iterator[list[int]]:
+    """Yield the sessions in groups that hold the same words, those whose words are rarest in sum first."""
+    groups = [group for size in range(1, len(holding) + 1) for group in combinations(holding, size)]
+    seen: set[int] = set()
+    for group in sorted(groups, key=lambda group: -sum(rarity[word] for word in group)):
+        found = set.intersection(*(holding[word] for word in group)) - seen
+        seen |= found
+        yield sorted(found, reverse=True)
+
+
+def _holding(connection: sqlite3.Connection, word: str, count: int) -> list[int]:
+    """Return the ids of the newest `count` sessions that hold `word`."""
+    # one string of numbers is read twice as fast as a row for each
+    query = (
+        "SELECT group_concat(rowid) FROM "
+        "(SELECT rowid FROM session_index WHERE session_index MATCH ? ORDER BY rowid DESC LIMIT ?)"
+    )
+    try:
+        found = connection.execute(query, (f'"{word}"', count)).fetchone()[0]
+    except sqlite3.OperationalError as error:
+        if "phrase queries" not in str(error):
+            raise
+        return []  # FTS5 knows the letters of Unicode 6.1, and took a younger one for the end of the word
+    return list(map(int, found.split(","))) if found else []
+
+
+def _frequency(sample: Sequence[int], total: int) -> float:
+    """Return how many of `total` sessions hold a word, of which the newest that do are a `sample`."""
+    if len(sample) < _SAMPLE:
+        return len(sample)
+    return len(sample) * total / (total - sample[-1] + 1)
+
+
+def _rarity(frequency: float, total: int) -> float:
+    return log(1 + (total - frequency + 0.5) / (frequency + 0.5))
+
+
+def _of_agent(connection: sqlite3.Connection, ids: Sequence[int], agent: str) -> list[int]:
+    query = "SELECT id FROM sessions WHERE agent_name = ? AND id IN (SELECT value FROM json_each(?))"
+    own = {i for (i,) in connection.execute(query, (agent, json.dumps(ids)))}
+    return [i for i in ids if i in own]
+
+
+def _newest(connection: sqlite3.Connection, agent: str | None, count: int) -> list[int]:
+    where = "" if agent is None else "WHERE agent_name = :agent"
+    query = f"SELECT id FROM sessions {where} ORDER BY id DESC LIMIT :count"  # noqa: S608
+    return [i for (i,) in connection.execute(query, {"agent": agent, "count": count})]
+
+
+def _texts(connection: sqlite3.Connection, ids: Sequence[int]) -> dict[int, str]:
+    query = "SELECT id, words FROM session_texts WHERE id IN (SELECT value FROM json_each(?))"
+    return {i: text.lower() for i, text in connection.execute(query, (json.dumps(ids),))}
+
+
+def _scores(texts: Mapping[int, str], rarity: Mapping[str, float]) -> dict[int, float]:
+    mean = sum(map(len, texts.values())) / max(1, len(texts)) or 1.0
+    return {i: _bm25(text, rarity, len(text) / mean) for i, text in texts.items()}
+
+
+def _bm25(text: str, rarity: Mapping[str, float], length: float) -> float:
+    """Return the score of a text whose length is `length` times the mean."""
+    slack = 1.2 * (0.25 + 0.75 * length)
+    counts = ((weight, _count(word, text)) for word, weight in rarity.items())
+    return sum(weight * count * 2.2 / (count + slack) for weight, count in counts)
+
+
+def _count(word: str, text: str) -> int:
+    """Return how often `word` stands in `text`; five times as fast as to split the text into words."""
+    count, place = 0, text.find(word)
+    while place >= 0:
+        end = place + len(word)
+        count += not (text[place - 1 : place].isalnum() or text[end : end + 1].isalnum())
+        place = text.find(word, end)
+    return count

@@ -1,0 +1,188 @@
+"""`memory search`, `recent`, `stats`, `prune` and `export`: what they say, and what they ask first."""
+
+import io
+import json
+import os
+from argparse import ArgumentError, ArgumentParser
+from contextlib import ExitStack
+
+import pytest
+
+from claude_force.commands import memory as commands
+from claude_force.errors import ForceError, UsageError
+from claude_force.output import Screen
+from claude_force.stores.memory import AgentMemory
+from claude_force.workspace import Workspace
+
+DAY = 86_400
+NOON = 1_800_000_000.0
+FACTS = {"id", "agent_name", "task", "task_hash", "result", "success", "timestamp", "metadata", "score"}
+
+
+@pytest.fixture
+def said():
+    return io.StringIO()
+
+
+@pytest.fixture
+def clock():
+    return [NOON]
+
+
+@pytest.fixture
+def workspace(project, said, clock):
+    """A workspace whose memory has a clock that is set by hand."""
+    with Workspace(screen=Screen(stdout=io.StringIO(), stderr=said)) as opened:
+        path = project / ".claude" / "agent_memory.db"
+        with AgentMemory(path, clock=lambda: clock[0], warn=opened.screen.warn) as memory:
+            opened.__dict__["memory"] = memory
+            yield opened
+
+
+@pytest.fixture
+def filled(workspace, clock):
+    for number, (agent, task) in enumerate([("writer", "Bake bread"), ("writer", "Bake\ncake"), ("poet", "Sing")]):
+        clock[0] = NOON + number * DAY
+        workspace.memory.store(agent, task, f"result {number}", success=agent == "writer", metadata={"n": number})
+    return workspace
+
+
+@pytest.fixture
+def stdin(monkeypatch):
+    """A terminal on which a person types what they were given to type."""
+    with ExitStack() as opened:
+
+        def types(text):
+            person, terminal = os.openpty()
+            opened.callback(os.close, person)
+            monkeypatch.setattr("sys.stdin", opened.enter_context(open(terminal, encoding="utf-8")))
+            os.write(person, text.encode())
+
+        yield types
+
+
+def command(name, workspace, *words):
+    parser = ArgumentParser(exit_on_error=False)
+    getattr(commands, f"{name}_options")(parser)
+    return getattr(commands, name)(parser.parse_args(words), workspace)
+
+
+@pytest.mark.parametrize(("name", "words"), [("search", ["bread"]), ("recent", []), ("stats", []), ("export", [])])
+def test_looking_at_a_memory_that_is_not_there_yet_makes_none(workspace, project, name, words):
+    result = command(name, workspace, *words)
+    assert result.exit_code == 0
+    assert not result.data if name != "stats" else result.data["sessions"] == 0
+    assert os.listdir(project / ".claude") == []
+
+
+def test_search_lists_sessions_the_best_first(filled):
+    result = command("search", filled, "how to bake bread")
+    assert [session["task"] for session in result.data] == ["Bake bread", "Bake\ncake"]
+    assert set(result.data[0]) == FACTS
+    heading, first, second = result.text.splitlines()
+    assert heading.split() == ["SCORE", "ID", "TIME", "AGENT", "SUCCESS", "TASK"]
+    assert first.split()[1:] == ["1", "2027-01-15T08:00:00.000Z", "writer", "yes", "Bake", "bread"]
+    assert second.endswith("Bake")
+    assert json.loads(json.dumps(result.data)) == result.data
+
+
+def test_search_that_finds_nothing_says_so_beside_stdout(filled, said):
+    result = command("search", filled, "??")
+    assert (result.data, result.text) == ([], "")
+    assert said.getvalue() == "no session is like that\n"
+
+
+def test_search_and_recent_keep_to_an_agent_and_a_limit(filled):
+    assert [s["task"] for s in command("search", filled, "bake", "--agent", "poet").data] == []
+    assert len(command("search", filled, "bake", "--limit", "1").data) == 1
+    assert [s["task"] for s in command("recent", filled, "--agent", "writer").data] == ["Bake\ncake", "Bake bread"]
+    assert [s["task"] for s in command("recent", filled, "--limit", "1").data] == ["Sing"]
+    assert command("recent", filled, "--limit", "1").text.splitlines()[1].split()[-2:] == ["no", "Sing"]
+
+
+def test_recent_of_nothing_says_so_beside_stdout(workspace, said):
+    assert command("recent", workspace).text == ""
+    assert said.getvalue() == "no session is remembered\n"
+
+
+def test_stats_tell_the_success_of_each_agent_and_repeated_tasks(filled):
+    filled.memory.store("poet", "Sing", "")
+    result = command("stats", filled)
+    assert result.data["success_rate"] == 0.75
+    assert result.data["schema_version"] == 1
+    assert result.text.splitlines()[0] == "4 sessions, 75.0% successful"
+    assert ["poet", "2", "50.0%"] in [line.split() for line in result.text.splitlines()]
+    assert [line.split()[1:] for line in result.text.splitlines()][-1] == ["2", "Sing"]
+
+
+def test_prune_with_yes_removes_what_is_older(filled, clock):
+    clock[0] = NOON + 10 * DAY
+    result = command("prune", filled, "--older-than", "8.5", "--yes")
+    assert (result.data["removed"], result.text) == (2, "removed 2 sessions")
+    assert [session.task for session in filled.memory.export()] == ["Sing"]
+
+
+def test_prune_keeps_to_the_setting_unless_told_otherwise(filled, project, clock):
+    (project / ".claude" / "claude.json").write_text(json.dumps({"version": 2, "memory": {"retention_days": 30}}))
+    clock[0] = NOON + 30.5 * DAY
+    assert command("prune", filled, "--yes").data["removed"] == 1
+
+
+@pytest.mark.parametrize("reply", ["y\n", "YES\n"])
+def test_prune_asks_on_a_terminal(filled, stdin, said, clock, reply):
+    clock[0] = NOON + 10 * DAY
+    stdin(reply)
+    assert command("prune", filled, "--older-than", "1").data["removed"] == 3
+    assert said.getvalue() == "remove the sessions older than 1 days? [y/N]\n"
+
+
+@pytest.mark.parametrize("reply", ["n\n", "\n", "\x04"])
+def test_prune_removes_nothing_without_a_yes(filled, stdin, clock, reply):
+    clock[0] = NOON + 10 * DAY
+    stdin(reply)
+    with pytest.raises(ForceError, match="stay") as caught:
+        command("prune", filled, "--older-than", "0")
+    assert caught.value.exit_code == 1
+    assert len(filled.memory.recent()) == 3
+
+
+@pytest.mark.parametrize("stream", [io.StringIO("y\n"), None])
+def test_prune_without_a_terminal_needs_yes(filled, monkeypatch, stream):
+    monkeypatch.setattr("sys.stdin", stream)
+    with pytest.raises(UsageError) as caught:
+        command("prune", filled)
+    assert caught.value.exit_code == 2
+    assert "--yes" in caught.value.hint
+    assert len(filled.memory.recent()) == 3
+
+
+def test_prune_does_not_wait_for_a_reply_to_a_question_that_is_not_shown(filled, stdin):
+    filled.screen.configure(json=False, quiet=True, verbose=0, color="never")
+    stdin("y\n")
+    with pytest.raises(UsageError):
+        command("prune", filled)
+
+
+def test_prune_does_not_ask_about_nothing(workspace, monkeypatch):
+    monkeypatch.setattr("sys.stdin", None)
+    assert command("prune", workspace).text == "removed 0 sessions"
+
+
+@pytest.mark.parametrize("days", ["-1", "soon", "nan", "inf", ""])
+def test_age_must_be_a_number_of_days(workspace, days):
+    with pytest.raises(ArgumentError, match="expected a number of days"):
+        command("prune", workspace, f"--older-than={days}")
+
+
+def test_export_is_a_line_of_json_for_each_session_the_oldest_first(filled):
+    result = command("export", filled)
+    lines = [json.loads(line) for line in result.text.splitlines()]
+    assert [line["task"] for line in lines] == ["Bake bread", "Bake\ncake", "Sing"]
+    assert lines == result.data
+    assert lines[2]["metadata"] == {"n": 2}
+
+
+def test_export_can_be_one_array(filled):
+    result = command("export", filled, "--format", "json")
+    assert json.loads(result.text) == result.data
+    assert len(result.data) == 3
