@@ -56,6 +56,8 @@ class Line:
     """Told every call that was made or answered from the cache, before anything that depends on it starts."""
     on_start: Callable[[str, str | None, str], object] = _ignore
     """Told the step, the label of its item, if it is one of many, and the model when a call is handed to the pool."""
+    on_sent: Callable[[], object] = _ignore
+    """Called after a call was handed to the pool: the time to open what its answer will need."""
     on_text: Callable[[str], None] | None = None
     """Told the answer's text as it comes, from the thread that receives it."""
     on_notice: Callable[[str], object] = _ignore

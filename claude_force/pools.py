@@ -5,7 +5,7 @@ Both pools have the part of `concurrent.futures.Executor` that the runner uses: 
 
 from __future__ import annotations
 
-from threading import Lock
+from threading import Lock, Thread
 
 from .errors import ForceError, Interrupted
 
@@ -35,6 +35,51 @@ class Inline:
 
     def shutdown(self, *, wait: bool = True, cancel_futures: bool = False) -> None:
         """Do nothing: no call outlives its `submit`."""
+
+
+class Aside:
+    """Makes each call in a thread of its own, so that the caller can get other things ready meanwhile."""
+
+    def submit(self, call: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Promise:
+        """Begin the call and return its future, which will hold what it returns or the ForceError that it raises."""
+        promise = Promise()
+        Thread(target=promise.keep, args=(call, args, kwargs), daemon=True).start()  # it may hang when we must end
+        return promise
+
+
+class Promise:
+    """The future of a call that another thread makes."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._waiting: list[Callable[[Promise], Any]] | None = []
+        self._finished: Finished | None = None
+
+    def keep(self, call: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Make the call, and tell who waits."""
+        try:
+            self._finished = Finished(call(*args, **kwargs), None)
+        except ForceError as error:
+            self._finished = Finished(None, error)
+        finally:
+            with self._lock:
+                waiting, self._waiting = self._waiting or [], None
+            for tell in waiting:
+                tell(self)
+
+    def result(self) -> Any:
+        """Return what the call returned, or raise what it raised; only after it has called back."""
+        if self._finished is None:
+            raise RuntimeError("the call ended by a defect, which its thread has told")
+        return self._finished.result()
+
+    def add_done_callback(self, call: Callable[[Promise], Any]) -> None:
+        """Call back when the call has ended, or at once if it has."""
+        with self._lock:
+            if self._waiting is not None:
+                self._waiting.append(call)
+                return
+        call(self)
 
 
 class Finished:

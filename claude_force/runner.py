@@ -148,6 +148,7 @@ class _Course:
             lambda: self.line.pool.submit(transport, request, on_text=self.line.on_text, deadline=deadline),
             lambda future, shared: self.arrived.put((call, future, shared)),
         )
+        self.line.on_sent()
 
     def receive(self, call: _Call, future: Any, shared: bool) -> Outcome | None:
         """Return what became of a call, or None if it is made again; `shared` if another one like it was sent."""

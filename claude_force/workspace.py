@@ -10,7 +10,7 @@ from threading import Lock
 
 from . import attachments, config, library, pools, schema, workflow
 from . import plan as plans
-from .errors import AuthenticationFailed, UsageError, ValidationError, reason
+from .errors import UsageError, ValidationError
 from .frozen import replace
 from .line import Line
 from .records import Document, canonical
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from typing import Any, Self
 
     from .client import Transport
-    from .client.endpoint import Endpoint
     from .config import Settings
     from .line import Pool
     from .output import Screen
@@ -201,11 +200,11 @@ class Workspace:
         if not self.settings.features_parallel_workflows_enabled:
             jobs = 1
         jobs = jobs or self.settings.performance_max_concurrent_agents
-        alone = jobs == 1 or (len(plan.jobs) == 1 and plan.workflow.steps[0].foreach is None)
+        single = len(plan.jobs) == 1 and plan.workflow.steps[0].foreach is None
         return Line(
             connect=lambda: self.transport,
             abort=self.abort,
-            pool=pools.Inline() if alone else self._threads(jobs),
+            pool=pools.Aside() if single else pools.Inline() if jobs == 1 else self._threads(jobs),
             flights=self._flights,
             jobs=jobs,
             deadline=time.monotonic() + timeout if timeout else None,
@@ -213,6 +212,7 @@ class Workspace:
             cache=self.cache if use_cache else None,
             uncached_agents=frozenset(self.settings.cache_exclude_agents),
             on_notice=self.screen.note,
+            on_sent=self._get_ready,
             record=self._remember if self.settings.features_memory_enabled else lambda _: None,
             **wishes,
         )
@@ -252,6 +252,11 @@ class Workspace:
         found = self.memory.search(task, agent=agent, limit=count) if count else []
         return [Document(f"past session of {s.timestamp}", f"Task:\n{s.task}\n\nResult:\n{s.result}") for s in found]
 
+    def _get_ready(self) -> None:
+        """Open what an answer will need, while it is awaited."""
+        if self.settings.features_memory_enabled:
+            self.memory.warm()
+
     def _remember(self, outcome: Outcome) -> None:
         facts = {"model": outcome.model, "step": outcome.step, "status": outcome.status}
         self.memory.store(outcome.agent, outcome.task, outcome.output, success=outcome.error is None, metadata=facts)
@@ -266,6 +271,7 @@ class Workspace:
 
     def _connected(self) -> Transport:
         from .client import connect  # http.client and ssl: 25 ms that reading commands need not pay
+        from .client.endpoint import far_end
 
         far = far_end(self.settings, self.environment, self._api_key)
         retries = self.settings.performance_max_retries
@@ -284,30 +290,6 @@ class Workspace:
             pool = self._pools[count] = pools.threads(count)
             self._opened.append(lambda: pool.shutdown(wait=False, cancel_futures=True))
         return self._pools[count]
-
-
-def far_end(settings: Settings, environment: Mapping[str, str], api_key: str | None = None) -> Endpoint:
-    """Return where requests go and with which key: the argument, else the environment's, else the user's file.
-
-    Raises UsageError for an address and AuthenticationFailed for a key that cannot be one.
-    """
-    from .client.endpoint import KEY_VARIABLES, endpoint
-
-    named = any(environment.get(name, "").strip() for name in KEY_VARIABLES)
-    file = None if api_key or named else settings.api_key_file
-    return endpoint(
-        environment,
-        base_url=None if environment.get("ANTHROPIC_BASE_URL", "").strip() else settings.base_url,
-        api_key=_key_in(file) if file else api_key,
-        request_timeout=settings.performance_request_timeout_seconds,
-    )
-
-
-def _key_in(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8")
-    except (OSError, UnicodeError) as error:
-        raise AuthenticationFailed(f"cannot read api_key_file {file}: {reason(error)}", hint="check the path") from None
 
 
 _NOT_YET = ("budget.", "routing.", "skills.preload", "alerts", "circuit_breaker.")

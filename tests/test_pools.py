@@ -1,3 +1,4 @@
+import queue
 import threading
 from concurrent.futures import Future
 from functools import partial
@@ -5,7 +6,7 @@ from functools import partial
 import pytest
 
 from claude_force.errors import ForceError, Interrupted, TimedOut
-from claude_force.pools import Flights, Inline, threads
+from claude_force.pools import Aside, Flights, Inline, threads
 
 
 def refuse(error):
@@ -181,3 +182,36 @@ def test_equal_calls_of_many_threads_are_all_answered():
 
     assert len(answers) == 400
     assert answers.count(False) == len(sent)
+
+
+def test_a_call_aside_leaves_its_caller_free_and_tells_when_it_has_ended():
+    go, told = threading.Event(), queue.SimpleQueue()
+    promise = Aside().submit(lambda: go.wait(10) and "done")
+    promise.add_done_callback(lambda p: told.put(p.result()))
+    assert told.empty()
+    go.set()
+    assert told.get(timeout=10) == "done"
+    promise.add_done_callback(lambda p: told.put("late"))
+    assert told.get(timeout=10) == "late"
+
+
+def test_a_call_aside_that_fails_raises_where_its_result_is_asked():
+    def fail():
+        raise ForceError("no")
+
+    ended = threading.Event()
+    promise = Aside().submit(fail)
+    promise.add_done_callback(lambda _: ended.set())
+    assert ended.wait(10)
+    with pytest.raises(ForceError, match="no"):
+        promise.result()
+
+
+def test_a_defect_in_a_call_aside_does_not_leave_its_caller_waiting(monkeypatch):
+    monkeypatch.setattr(threading, "excepthook", lambda _: None)
+    ended = threading.Event()
+    promise = Aside().submit(lambda: 1 / 0)
+    promise.add_done_callback(lambda _: ended.set())
+    assert ended.wait(10)
+    with pytest.raises(RuntimeError, match="defect"):
+        promise.result()

@@ -10,13 +10,16 @@ import re
 from urllib.parse import urlsplit
 
 from .. import __version__
-from ..errors import AuthenticationFailed, UsageError
+from ..errors import AuthenticationFailed, UsageError, reason
 from ..frozen import dataclass, field
 from .proxies import Proxy, proxy_for
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
+
+    from ..config import Settings
 
 KEY_VARIABLES = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN")
 DEFAULT_URL = "https://api.anthropic.com"
@@ -73,6 +76,21 @@ class Endpoint:
 
 
 _PORTS = {"http": 80, "https": 443}
+
+
+def far_end(settings: Settings, environment: Mapping[str, str], api_key: str | None = None) -> Endpoint:
+    """Return where requests go and with which key: the argument, else the environment's, else the user's file.
+
+    Raises UsageError for an address and AuthenticationFailed for a key that cannot be one.
+    """
+    named = any(environment.get(name, "").strip() for name in KEY_VARIABLES)
+    file = None if api_key or named else settings.api_key_file
+    return endpoint(
+        environment,
+        base_url=None if environment.get("ANTHROPIC_BASE_URL", "").strip() else settings.base_url,
+        api_key=_key_in(file) if file else api_key,
+        request_timeout=settings.performance_request_timeout_seconds,
+    )
 
 
 def endpoint(
@@ -171,3 +189,10 @@ def _custom_headers(text: str) -> dict[str, str]:
             raise UsageError(f"{where}: the header '{name}' is set by the connection", hint="remove the line")
         headers[name] = match[2] or ""
     return headers
+
+
+def _key_in(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeError) as error:
+        raise AuthenticationFailed(f"cannot read api_key_file {file}: {reason(error)}", hint="check the path") from None

@@ -8,13 +8,12 @@ from __future__ import annotations
 import time
 
 from .. import models
-from ..client.endpoint import KEY_VARIABLES
+from ..client.endpoint import KEY_VARIABLES, far_end
 from ..config import Settings
 from ..errors import AuthenticationFailed, ForceError, NotFound, UsageError
 from ..frozen import replace
 from ..records import Result
 from ..reports.table import plural
-from ..workspace import far_end
 from .machine import Check, clock, machine
 
 TYPE_CHECKING = False

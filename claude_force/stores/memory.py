@@ -109,6 +109,10 @@ class AgentMemory:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def warm(self) -> None:
+        """Open the file now, while there is time, rather than at the first `store`."""
+        self._file.attempt("write", lambda _: None, None)
+
     def close(self) -> None:
         """Close the file; the next use opens it again."""
         self._file.close()
