@@ -55,13 +55,18 @@ def throughput(place: Place, rounds: int, *, calls: int = 200) -> Iterator[Figur
     source = _workflow({f"s{number}": (latency, ()) for number in range(calls)})
     one = list(_bodies(place, source).values())[:10]
     took = interleaved(
-        rounds, {"ours": partial(_run, place, source, at_once), "bare": partial(_call_all, place.url, one, 1)}
+        rounds,
+        {
+            "with": partial(_run, place, source, at_once),
+            "without": partial(_run, place, source, at_once, stores=False),
+            "bare": partial(_call_all, place.url, one, 1),
+        },
     )
-    ours = [calls / seconds for seconds in took["ours"]]
     ideal = [at_once * len(one) / seconds for seconds in took["bare"]]
-    yield figure(
-        f"{calls} calls of {latency} s, {at_once} at once / ideal", "calls/s", ours, ideal, 0.9, "ratio at least"
-    )
+    for kind in ("without", "with"):
+        ours = [calls / seconds for seconds in took[kind]]
+        what = f"{calls} calls of {latency} s, {at_once} at once, {kind} stores / ideal"
+        yield figure(what, "calls/s", ours, ideal, 0.9, "ratio at least")
 
 
 def layers(place: Place, rounds: int, *, steps: int = 1000) -> Iterator[Figure]:
@@ -71,10 +76,17 @@ def layers(place: Place, rounds: int, *, steps: int = 1000) -> Iterator[Figure]:
     bodies = list(_bodies(place, source).values())
     took = interleaved(
         rounds,
-        {"ours": partial(_run, place, source, at_once), "bare": partial(_call_all, place.url, bodies, at_once)},
+        {
+            "with": partial(_run, place, source, at_once),
+            "without": partial(_run, place, source, at_once, stores=False),
+            "bare": partial(_call_all, place.url, bodies, at_once),
+        },
     )
-    ours, floor = ([1000 * seconds for seconds in took[name]] for name in ("ours", "bare"))
-    yield figure(f"{steps} steps in 10 layers, {at_once} at once / bare threads", "ms", ours, floor, 1.8)
+    floor = [1000 * seconds for seconds in took["bare"]]
+    for kind in ("without", "with"):
+        ours = [1000 * seconds for seconds in took[kind]]
+        what = f"{steps} steps in 10 layers, {at_once} at once, {kind} stores / bare threads"
+        yield figure(what, "ms", ours, floor, 1.8)
 
 
 def _against_path(
@@ -104,9 +116,9 @@ def _layered(count: int, layers: int) -> Steps:
     }
 
 
-def _run(place: Place, source: Workflow, jobs: int | None = None) -> float:
+def _run(place: Place, source: Workflow, jobs: int | None = None, *, stores: bool = True) -> float:
     """Run a workflow on connections of its own; return its seconds, planning included."""
-    with place.workspace() as workspace:
+    with place.workspace(stores=stores) as workspace:
         began = perf_counter()
         _outcomes(workspace, source, jobs)
         return perf_counter() - began

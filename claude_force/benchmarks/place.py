@@ -60,12 +60,20 @@ class Place:
         """Return what the last process wrote on stdout."""
         return (self.directory / "stdout").read_text(encoding="utf-8")
 
-    def workspace(self) -> Workspace:
-        """Return a workspace of this project whose calls go to the far end."""
+    def workspace(self, *, stores: bool = True) -> Workspace:
+        """Return a workspace of this project whose calls go to the far end, with cache and memory or without."""
         screen = Screen(stdout=sys.stderr)
         screen.quiet = True
         environment = _environment(self.directory, self.url)
-        return Workspace(screen=screen, start=self.directory, environment=environment)
+        config = None if stores else self.without_stores
+        return Workspace(screen=screen, start=self.directory, environment=environment, config=config)
+
+    @property
+    def without_stores(self) -> Path:
+        """Settings that switch cache and memory off."""
+        path = self.directory / "without-stores.json"
+        path.write_text('{"features": {"cache_enabled": false, "memory_enabled": false}}', encoding="utf-8")
+        return path
 
 
 @contextmanager

@@ -60,12 +60,15 @@ def agent(place: Place, rounds: int) -> Iterator[Figure]:
     calls: dict[str, Callable[[], Ended]] = {
         "bare": partial(place.run, sys.executable, _BARE, bare),
         "ours": lambda: place.run(*tool(), "run", "agent", AGENT, _task()),
+        "lean": lambda: place.run(*tool(), "--config", place.without_stores, "run", "agent", AGENT, _task()),
     }
     if find_spec("anthropic"):
         calls["sdk"] = partial(place.run, sys.executable, "-c", _SDK, body)
     ended = interleaved(rounds, calls)
     ours, floor = _milliseconds(ended["ours"], LATENCY), _milliseconds(ended["bare"], LATENCY)
-    yield figure("run agent / http.client script", "ms", ours, floor, 1.6)
+    lean = _milliseconds(ended["lean"], LATENCY)
+    yield figure("run agent, without stores / http.client script", "ms", lean, floor, 1.6)
+    yield figure("run agent, with cache and memory / http.client script", "ms", ours, floor, 1.6)
     held, least = ([e.memory / 2**20 for e in ended[name]] for name in ("ours", "bare"))
     yield figure("run agent / http.client script, peak memory", "MiB", held, least, 30, "ours at most")
     if "sdk" in ended:
