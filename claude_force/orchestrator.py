@@ -130,7 +130,9 @@ class AgentOrchestrator:
         run_id = new_run_id()
         with self._opening:
             plan = self._workspace.plan(self._workspace.workflow(name), task, given=inputs)
-            line = self._workspace.line(plan, jobs=jobs, timeout=timeout, stop_on_error=on_error == "stop")
+            line = self._workspace.line(
+                plan, run_id=run_id, jobs=jobs, timeout=timeout, stop_on_error=on_error == "stop"
+            )
         outcomes = _outcomes(plan, line)
         error = verdict(outcomes, stop=on_error == "stop")
         result = of_workflow(plan.workflow, outcomes, run_id, error)
@@ -155,7 +157,7 @@ class AgentOrchestrator:
         with self._opening:
             documents = [attachments.read(Path(file), str(file)) for file in files]
             plan = self._workspace.plan(plans.single(name, **_step_settings(step)), task, files=documents)
-            line = self._workspace.line(plan, timeout=timeout)
+            line = self._workspace.line(plan, run_id=run_id, timeout=timeout)
         (outcome,) = _outcomes(plan, line)
         return outcome, run_id
 

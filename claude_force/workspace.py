@@ -13,6 +13,7 @@ from . import plan as plans
 from .errors import UsageError, ValidationError
 from .frozen import replace
 from .line import Line
+from .recording import recorder
 from .records import Document, canonical
 
 TYPE_CHECKING = False
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from .line import Pool
     from .output import Screen
     from .plan import Plan
-    from .records import Agent, Outcome, Skill, Workflow
+    from .records import Agent, Skill, Workflow
     from .stores.cache import ResponseCache
     from .stores.memory import AgentMemory
 
@@ -194,6 +195,7 @@ class Workspace:
         jobs: int | None = None,
         timeout: float | None = None,
         use_cache: bool = True,
+        run_id: str | None = None,
         **wishes: Any,
     ) -> Line:
         """Return what carries out the calls of `plan`; `wishes` are further fields of a Line."""
@@ -213,7 +215,7 @@ class Workspace:
             uncached_agents=frozenset(self.settings.cache_exclude_agents),
             on_notice=self.screen.note,
             on_sent=self._get_ready,
-            record=self._remember if self.settings.features_memory_enabled else lambda _: None,
+            record=recorder(self, plan.workflow, run_id),
             **wishes,
         )
 
@@ -256,10 +258,6 @@ class Workspace:
         """Open what an answer will need, while it is awaited."""
         if self.settings.features_memory_enabled:
             self.memory.warm()
-
-    def _remember(self, outcome: Outcome) -> None:
-        facts = {"model": outcome.model, "step": outcome.step, "status": outcome.status}
-        self.memory.store(outcome.agent, outcome.task, outcome.output, success=outcome.error is None, metadata=facts)
 
     @property
     def transport(self) -> Transport:

@@ -68,7 +68,7 @@ def agent(args: Namespace, workspace: Workspace) -> Result:
     on_text = screen.write if screen.streams and not (args.no_stream or target or args.schema) else None
     run_id = new_run_id()
     watch: dict[str, Any] = {"on_start": screen.board(plan).started} if screen.live else {}
-    line = workspace.line(plan, on_text=on_text, **given.limits(args), **watch)
+    line = workspace.line(plan, run_id=run_id, on_text=on_text, **given.limits(args), **watch)
     with closing(run(plan, line)) as going:
         (outcome,) = going
     screen.close_board(stand=False)
@@ -127,7 +127,7 @@ def follow(
     screen.note(f"run {run_id}: {plan.workflow.name}, {plural(len(plan.workflow.steps), 'step')}")
     ended: list[Outcome] = []
     with screen.board(plan) as board:
-        line = workspace.line(plan, stop_on_error=stop, on_start=board.started, **limits)
+        line = workspace.line(plan, run_id=run_id, stop_on_error=stop, on_start=board.started, **limits)
         try:
             with closing(run(plan, line)) as outcomes:
                 for outcome in outcomes:

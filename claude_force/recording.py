@@ -1,0 +1,46 @@
+"""What is kept of an execution once it has ended: a line of metrics, and a session that can be recalled."""
+
+from __future__ import annotations
+
+from . import models
+from .errors import reason
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .records import Outcome, Workflow
+    from .workspace import Workspace
+
+
+def recorder(workspace: Workspace, workflow: Workflow, run_id: str | None) -> Callable[[Outcome], None]:
+    """Return what keeps an outcome of a run of `workflow`; what cannot be kept is warned of and ends nothing."""
+    name = None if workflow.source == "agent" else workflow.name
+
+    def record(outcome: Outcome) -> None:
+        if workspace.settings.features_metrics_enabled:
+            _measure(workspace, outcome, name, run_id)
+        if workspace.settings.features_memory_enabled:
+            facts = {"model": outcome.model, "workflow": name, "run_id": run_id, "status": outcome.status}
+            success = outcome.error is None
+            workspace.memory.store(outcome.agent, outcome.task, outcome.output, success=success, metadata=facts)
+
+    return record
+
+
+def _measure(workspace: Workspace, outcome: Outcome, workflow: str | None, run_id: str | None) -> None:
+    from hashlib import md5
+
+    from .stores.metrics import Metrics, line  # 1 ms that runs without metrics need not pay
+
+    told = line(
+        outcome,
+        workflow=workflow,
+        run_id=run_id,
+        task_hash=md5(outcome.task.encode("utf-8", "replace"), usedforsecurity=False).hexdigest()[:8],
+        price_version=models.price_version(),
+    )
+    try:
+        Metrics(workspace.state / "metrics").append(told)
+    except OSError as error:
+        workspace.screen.warn(f"this execution is not in the metrics: {reason(error)}")

@@ -1,0 +1,142 @@
+"""One line for each execution, in `metrics/executions.jsonl`: how it is written, and how lines are read back."""
+
+from __future__ import annotations
+
+import os
+import time
+from json import JSONDecoder, dumps
+
+from .. import files
+from ..models import usd
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
+    from typing import Any, BinaryIO
+
+    from ..records import Outcome
+
+FILE = "executions.jsonl"
+START = b'{"timestamp": "'
+"""How every line of ours begins; the ten bytes after it are the day."""
+_PIECE = 1 << 16
+"""Bytes. Larger buffers are mapped afresh each time, and leave the cache: a quarter slower at 256 KiB."""
+
+
+class Metrics:
+    """`executions.jsonl` in `directory`: one JSON object a line, only ever appended to.
+
+    A line is one write, so a crash leaves all of it or, on a full disk, an unfinished line, which readers skip: the
+    next line starts on its own. Lines older than the retention leave the file by `Rollups.roll` alone.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.path = directory / FILE
+
+    def append(self, line: Mapping[str, Any]) -> None:
+        """Append `line`, without anything that looks like a key, token or password; raises OSError."""
+        from ..redaction import redact  # 10 ms, which readers need not pay
+
+        clean = {name: redact(value) if isinstance(value, str) else value for name, value in line.items()}
+        data = dumps(clean).encode() + b"\n"
+        if not self._ends_in_newline():
+            data = b"\n" + data
+        try:
+            files.append(self.path, data)
+        except FileNotFoundError:
+            files.private_directory(self.path.parent)
+            files.append(self.path, data)
+
+    def _ends_in_newline(self) -> bool:
+        try:
+            with self.path.open("rb", buffering=0) as stream:
+                return not stream.seek(0, os.SEEK_END) or not stream.seek(-1, os.SEEK_END) or stream.read(1) == b"\n"
+        except FileNotFoundError:
+            return True
+
+
+def line(
+    outcome: Outcome,
+    *,
+    workflow: str | None,
+    run_id: str | None,
+    task_hash: str,
+    price_version: str,
+    timestamp: float | None = None,
+) -> dict[str, Any]:
+    """Return the line that tells of `outcome`: what it cost at the prices of `price_version`, never the task's text.
+
+    `timestamp` is the end of the execution in seconds since the epoch, by default now. Money is USD with nine decimals;
+    `round(usd * 1e9)` gives the nanodollars back. What does not apply is left out.
+    """
+    usage = outcome.usage
+    facts = {
+        "timestamp": _iso(time.time() if timestamp is None else timestamp),
+        "agent_name": outcome.agent,
+        "task_hash": task_hash,
+        "success": outcome.error is None,
+        "execution_time_ms": max(round(outcome.seconds * 1000), 0),
+        "model": outcome.model,
+        "input_tokens": usage.input_tokens,
+        "output_tokens": usage.output_tokens,
+        "total_tokens": usage.prompt_tokens + usage.output_tokens,
+        "estimated_cost": usd(outcome.cost),
+    }
+    optional = {
+        "workflow_id": workflow,
+        "run_id": run_id,
+        "step": outcome.step if workflow else None,
+        "error_type": outcome.error and outcome.error.type,
+        "cached": outcome.status == "cached",
+        "saved_cost": usd(outcome.saved),
+        "cache_read_input_tokens": usage.cache_read_input_tokens,
+        "cache_creation_input_tokens": usage.cache_creation_input_tokens,
+        "stop_reason": outcome.stop_reason,
+        "attempts": outcome.attempts,
+    }
+    return facts | {name: value for name, value in optional.items() if value} | {"price_version": price_version}
+
+
+def records(lines: Iterable[bytes]) -> Iterator[dict[str, Any] | None]:
+    """Yield the object that each line holds, or None for a line that holds anything else."""
+    for line in lines:
+        try:
+            text = line.decode()
+            value, end = _scan(text, 0)
+        except (StopIteration, ValueError, RecursionError):
+            yield None
+        else:
+            yield value if type(value) is dict and (end == len(text) or not text[end:].strip()) else None
+
+
+def pieces(stream: BinaryIO, start: int, stop: int, *, whole: bool = False) -> Iterator[tuple[int, list[bytes]]]:
+    """Yield the lines of `stream` between two offsets, about 64 KiB at a time, with the offset at which they end.
+
+    Lines have no newline and are not empty. An unfinished last one is left out, unless `whole` says that nothing will
+    follow it.
+    """
+    stream.seek(start)
+    rest = b""
+    while data := stream.read(min(max(_PIECE, len(rest)), stop - start - len(rest))):
+        rest += data
+        if cut := rest.rfind(b"\n") + 1:
+            start += cut
+            yield start, [line for line in rest[:cut].split(b"\n") if line]
+            rest = rest[cut:]
+    if rest and whole:
+        yield start + len(rest), [rest]
+
+
+def _iso(seconds: float) -> str:
+    """Return a time as ISO 8601 in UTC with milliseconds."""
+    milliseconds = int(seconds * 1000)
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(milliseconds // 1000)) + f".{milliseconds % 1000:03}Z"
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(name)  # NaN and Infinity are no JSON
+
+
+_scan = JSONDecoder(parse_constant=_no_constant).scan_once  # type: ignore[attr-defined]
+"""Parses one value at an offset; a third faster than `json.loads`, which looks at the whole text around it first."""
