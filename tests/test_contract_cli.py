@@ -564,7 +564,11 @@ def test_past_sessions_are_recalled_into_a_prompt_only_on_request(far, force):
 
 
 def test_remembering_can_be_switched_off(far, force, project):
-    write(project, "claude.json", '{"features": {"memory_enabled": false, "cache_enabled": false}}')
+    write(
+        project,
+        "claude.json",
+        '{"features": {"memory_enabled": false, "cache_enabled": false, "metrics_enabled": false}}',
+    )
     force("run", "agent", "echo", "x")
     assert sorted(p.name for p in (project / ".claude").iterdir()) == ["agents", "claude.json", "workflows"]
 
@@ -578,3 +582,24 @@ def test_a_project_that_cannot_be_written_still_runs_agents(far, project):
     out, err = process.communicate(timeout=30)
     assert (process.returncode, out) == (0, "hello\n")
     assert "warning" in err
+
+
+def test_every_execution_is_a_line_of_metrics_without_the_task(far, force, project):
+    force("run", "agent", "echo", "something private")
+    force("run", "agent", "echo", "something private")
+    force("run", "agent", "echo", "[[simulate: status=400]]")
+    run = json.loads(force("run", "workflow", "two", "go", "--json")[1])["run_id"]
+    text = (project / ".claude" / "metrics" / "executions.jsonl").read_text()
+    lines = [json.loads(line) for line in text.splitlines()]
+    assert "private" not in text
+    assert [(line["success"], bool(line.get("cached"))) for line in lines[:3]] == [
+        (True, False),
+        (True, True),
+        (False, False),
+    ]
+    assert [(line["workflow_id"], line["run_id"], line["step"]) for line in lines[3:]] == [
+        ("two", run, "a"),
+        ("two", run, "b"),
+    ]
+    summary = json.loads(force("analytics", "summary", "--json")[1])
+    assert (summary["executions"], summary["successes"]) == (5, 4)
