@@ -61,7 +61,7 @@ class Place:
         return (self.directory / "stdout").read_text(encoding="utf-8")
 
     def workspace(self, *, stores: bool = True) -> Workspace:
-        """Return a workspace of this project whose calls go to the far end, with cache and memory or without."""
+        """Return a workspace of this project whose calls go to the far end, with its stores or without."""
         screen = Screen(stdout=sys.stderr)
         screen.quiet = True
         environment = _environment(self.directory, self.url)
@@ -70,9 +70,10 @@ class Place:
 
     @property
     def without_stores(self) -> Path:
-        """Settings that switch cache and memory off."""
+        """Settings that switch cache, memory and metrics off."""
         path = self.directory / "without-stores.json"
-        path.write_text('{"features": {"cache_enabled": false, "memory_enabled": false}}', encoding="utf-8")
+        features = dict.fromkeys(("cache_enabled", "memory_enabled", "metrics_enabled"), False)
+        path.write_text(json.dumps({"features": features}), encoding="utf-8")
         return path
 
 

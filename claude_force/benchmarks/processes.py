@@ -68,7 +68,7 @@ def agent(place: Place, rounds: int) -> Iterator[Figure]:
     ours, floor = _milliseconds(ended["ours"], LATENCY), _milliseconds(ended["bare"], LATENCY)
     lean = _milliseconds(ended["lean"], LATENCY)
     yield figure("run agent, without stores / http.client script", "ms", lean, floor, 1.6)
-    yield figure("run agent, with cache and memory / http.client script", "ms", ours, floor, 1.6)
+    yield figure("run agent, with stores / http.client script", "ms", ours, floor, 1.6)
     held, least = ([e.memory / 2**20 for e in ended[name]] for name in ("ours", "bare"))
     yield figure("run agent / http.client script, peak memory", "MiB", held, least, 30, "ours at most")
     if "sdk" in ended:
