@@ -427,11 +427,11 @@ def test_sums_that_do_not_fit_into_memory_at_once_are_merged_in_the_files(tmp_pa
 CELL = ["a", "m", "w", [1] * 12, {}, [1, 1]]
 NO_DAYS = [
     b"garbage",
-    gzip.compress(b"garbage"),
-    gzip.compress(b"[]"),
-    gzip.compress(b'{"cells": 5, "hours": {}}'),
-    gzip.compress(json.dumps({"cells": [[*CELL[:3], [-1] * 12, *CELL[4:]]], "hours": {}}).encode()),
-    gzip.compress(json.dumps({"cells": [[*CELL[:5], [1]]], "hours": {}}).encode()),
+    gzip.compress(b"garbage", mtime=0),
+    gzip.compress(b"[]", mtime=0),
+    gzip.compress(b'{"cells": 5, "hours": {}}', mtime=0),
+    gzip.compress(json.dumps({"cells": [[*CELL[:3], [-1] * 12, *CELL[4:]]], "hours": {}}).encode(), mtime=0),
+    gzip.compress(json.dumps({"cells": [[*CELL[:5], [1]]], "hours": {}}).encode(), mtime=0),
 ]
 
 
