@@ -7,6 +7,7 @@ known here.
 from __future__ import annotations
 
 import os
+from functools import lru_cache
 from pathlib import Path
 
 from .files import read_regular
@@ -63,7 +64,11 @@ def read_text(path: Path, boundary: Path | None = None) -> str | Problem:
 def read_document(path: Path, boundary: Path | None = None) -> Document | Problem:
     """Return the file at `path` taken apart as Markdown with front matter."""
     text = read_text(path, boundary)
-    return text if isinstance(text, Problem) else parse(text)
+    return text if isinstance(text, Problem) else _parsed(text)
+
+
+_parsed = lru_cache(64)(parse)
+"""A process that runs an agent again finds its text unchanged, as a rule."""
 
 
 def read_data(path: Path, boundary: Path | None = None) -> dict[str, Any] | Problem:

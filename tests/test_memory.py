@@ -329,9 +329,32 @@ def test_sessions_of_other_programs_are_indexed(path):
         assert index_holds(path, "bread") == []
 
 
+def test_sessions_that_the_index_lacks_are_found_changed_and_removed_like_any_other(path):
+    with AgentMemory(path, warn=pytest.fail) as memory:
+        for number in range(70):
+            memory.store("writer", f"bread {number}", "")
+    assert len(index_holds(path, "bread")) == 64
+    ask(path, "UPDATE sessions SET task = 'cheese 66' WHERE id = 66")
+    ask(path, "DELETE FROM sessions WHERE id = 70")
+    blocker = sqlite3.connect(path, isolation_level=None)
+    blocker.execute("BEGIN IMMEDIATE")
+    try:
+        with AgentMemory(path, warn=pytest.fail) as memory:
+            memory._file.attempt("read", lambda connection: connection.execute("PRAGMA busy_timeout = 0"), None)
+            assert tasks(memory.search("cheese", agent="writer")) == ["cheese 66"]
+            assert len(memory.search("bread", limit=100)) == 68
+            assert index_holds(path, "cheese") == []
+    finally:
+        blocker.close()
+    with AgentMemory(path, warn=pytest.fail) as memory:
+        assert tasks(memory.search("cheese")) == ["cheese 66"]
+    assert index_holds(path, "cheese") == [66]
+
+
 def test_index_is_made_anew_where_it_could_not_be_kept(path):
     with AgentMemory(path) as memory:
         memory.store("writer", "first bread", "")
+        assert tasks(memory.search("bread")) == ["first bread"]
     with AgentMemory(path, full_text=False) as plain:
         plain.store("writer", "second bread", "")
     assert index_holds(path, "bread") == [1]

@@ -139,8 +139,7 @@ class AgentMemory:
             _iso(self._clock()),
             self._metadata(metadata or {}),
         )
-        query = f"INSERT INTO sessions ({_COLUMNS}) VALUES (NULL, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
-        self._file.attempt("write", lambda connection: connection.execute(query, row), None)
+        self._file.attempt("write", lambda connection: self._insert(connection, row), None)
 
     def search(self, query: str, *, agent: str | None = None, limit: int = 5) -> list[Session]:
         """Return the `limit` sessions most like `query`, of `agent` if one is named, the best first.
@@ -201,10 +200,18 @@ class AgentMemory:
         """Attempt `work` if there is a file: looking makes none."""
         return self._file.attempt(kind, work, otherwise) if os.path.lexists(self.path) else otherwise
 
+    def _insert(self, connection: sqlite3.Connection, row: Sequence[Any]) -> None:
+        query = f"INSERT INTO sessions ({_COLUMNS}) VALUES (NULL, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
+        session = connection.execute(query, row).lastrowid
+        if self._indexed:
+            relevance.stored(connection, session or 0)
+
     def _search(self, connection: sqlite3.Connection, query: str, agent: str | None, limit: int) -> list[Session]:
-        (version,) = connection.execute("PRAGMA data_version").fetchone()  # changes when another connection commits
-        key = (version, connection.total_changes, query, agent, limit)
+        key = (*_moment(connection), query, agent, limit)
         if key not in self._found:
+            if self._indexed:
+                relevance.catch_up(connection)
+                key = (*_moment(connection), query, agent, limit)
             with _one_state(connection):
                 self._found[key] = self._most_alike(connection, query, agent, limit)
             if len(self._found) > _REMEMBERED:
@@ -251,6 +258,12 @@ class AgentMemory:
         if isinstance(value, Mapping):
             return {key: self._without_secrets(item) for key, item in value.items()}
         return [self._without_secrets(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _moment(connection: sqlite3.Connection) -> tuple[int, int]:
+    """Return what changes when another connection commits, and when this one writes."""
+    (version,) = connection.execute("PRAGMA data_version").fetchone()
+    return version, connection.total_changes
 
 
 @contextmanager

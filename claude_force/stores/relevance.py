@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
+from contextlib import suppress
 from itertools import chain, combinations, islice
 from math import log
 
@@ -26,17 +27,24 @@ SELECT id, substr(coalesce(task, ''), 1, 2000) || ' ' || substr(coalesce(result,
 # Without positions (detail) and sizes the index takes a third of the room, and nothing here asks for them.
 _INDEX = """CREATE VIRTUAL TABLE IF NOT EXISTS session_index USING fts5 (words, content = 'session_texts',
 content_rowid = 'id', detail = none, columnsize = 0, tokenize = 'unicode61 remove_diacritics 0')"""
-_ENTER = "INSERT INTO session_index (rowid, words) SELECT id, words FROM session_texts WHERE id = new.id"
+# New sessions enter the index many at a time: one by one, they would take four times as long to store.
+_EXTENT = "CREATE TABLE IF NOT EXISTS session_index_extent (last INTEGER NOT NULL)"
+_LAST = "(SELECT max(last) FROM session_index_extent)"
+_ENTER = "INSERT INTO session_index (rowid, words) SELECT id, words FROM session_texts WHERE id"
 _LEAVE = (
     "INSERT INTO session_index (session_index, rowid, words) "
     "SELECT 'delete', id, words FROM session_texts WHERE id = old.id"
 )
 _TRIGGERS = {
-    "session_stored": f"AFTER INSERT ON sessions BEGIN {_ENTER}; END",
-    "session_removed": f"BEFORE DELETE ON sessions BEGIN {_LEAVE}; END",
-    "session_changing": f"BEFORE UPDATE ON sessions BEGIN {_LEAVE}; END",
-    "session_changed": f"AFTER UPDATE ON sessions BEGIN {_ENTER}; END",
+    f"session_{name}": f"{event} ON sessions WHEN {side}.id <= {_LAST} BEGIN {statement}; END"
+    for name, event, side, statement in (
+        ("put_back", "AFTER INSERT", "new", f"{_ENTER} = new.id"),
+        ("removed", "BEFORE DELETE", "old", _LEAVE),
+        ("changing", "BEFORE UPDATE", "old", _LEAVE),
+        ("changed", "AFTER UPDATE", "new", f"{_ENTER} = new.id"),
+    )
 }
+_BATCH = 64
 _MERGE = "INSERT INTO session_index (session_index, rank) VALUES ('merge', ?)"
 
 _WORD = re.compile(r"[^\W_]+")
@@ -79,14 +87,32 @@ def _follows(connection: sqlite3.Connection) -> bool:
 
 def _begin(connection: sqlite3.Connection) -> None:
     connection.execute(_INDEX)
+    connection.execute(_EXTENT)
     for name, rest in _TRIGGERS.items():
         connection.execute(f"CREATE TRIGGER IF NOT EXISTS {name} {rest}")
     connection.execute("INSERT INTO session_index (session_index) VALUES ('rebuild')")
+    connection.execute("DELETE FROM session_index_extent")
+    connection.execute("INSERT INTO session_index_extent SELECT coalesce(max(id), 0) FROM sessions")
 
 
 def _end(connection: sqlite3.Connection) -> None:
     for name in _TRIGGERS:
         connection.execute(f"DROP TRIGGER IF EXISTS {name}")
+
+
+def stored(connection: sqlite3.Connection, session: int) -> None:
+    """Hear that a session was stored; every so often, this brings the index up to date."""
+    if session % _BATCH == 0:
+        catch_up(connection)
+
+
+def catch_up(connection: sqlite3.Connection) -> None:
+    """Bring the index up to date, as far as the disk lets us: a search looks at what it lacks anyway."""
+    last, newest = connection.execute(f"SELECT {_LAST}, (SELECT max(id) FROM sessions)").fetchone()  # noqa: S608
+    if last < (newest or 0):
+        with suppress(sqlite3.OperationalError), transaction(connection):
+            connection.execute(f"{_ENTER} > {_LAST}")
+            connection.execute("UPDATE session_index_extent SET last = (SELECT coalesce(max(id), 0) FROM sessions)")
 
 
 def forget_removed(connection: sqlite3.Connection) -> None:
@@ -111,7 +137,7 @@ def search(
         return []
     if indexed:
         ids, rarity = _candidates(connection, words, agent, max(_CANDIDATES, 2 * limit))
-        texts = _texts(connection, ids)
+        texts = _texts(connection, ids + _lacking(connection, agent))
     else:
         texts = _texts(connection, _newest(connection, agent, _SCANNED))
         rarity = {w: _rarity(sum(_count(w, text) > 0 for text in texts.values()), len(texts)) for w in words}
@@ -132,9 +158,9 @@ def _candidates(
     """Return the ids of `count` sessions at most that hold what is rarest of `words`, and the rarity of each word."""
     total = connection.execute("SELECT coalesce(max(id), 0) FROM sessions").fetchone()[0]
     samples = {word: ids for word in words if (ids := _holding(connection, word, _SAMPLE))}
-    rarity = {word: _rarity(_frequency(ids, total), total) for word, ids in samples.items()}
+    rarity = {word: _rarity(_frequency(samples.get(word, ()), total), total) for word in words}
     depth = 800 + total // 500
-    rarest = sorted(rarity, key=lambda word: -rarity[word])[:_NAMING]
+    rarest = sorted(samples, key=lambda word: -rarity[word])[:_NAMING]
     holding = {
         word: set(samples[word] if len(samples[word]) < _SAMPLE else _holding(connection, word, depth))
         for word in rarest
@@ -193,6 +219,13 @@ def _newest(connection: sqlite3.Connection, agent: str | None, count: int) -> li
     where = "" if agent is None else "WHERE agent_name = :agent"
     query = f"SELECT id FROM sessions {where} ORDER BY id DESC LIMIT :count"  # noqa: S608
     return [i for (i,) in connection.execute(query, {"agent": agent, "count": count})]
+
+
+def _lacking(connection: sqlite3.Connection, agent: str | None) -> list[int]:
+    """Return the newest of the sessions that the index does not have yet."""
+    own = "" if agent is None else "AND agent_name = :agent"
+    query = f"SELECT id FROM sessions WHERE id > {_LAST} {own} ORDER BY id DESC LIMIT :count"  # noqa: S608
+    return [i for (i,) in connection.execute(query, {"agent": agent, "count": _SCANNED})]
 
 
 def _texts(connection: sqlite3.Connection, ids: Sequence[int]) -> dict[int, str]:
