@@ -110,9 +110,9 @@ class SqliteMapping(MutableMapping[str, bytes]):
     """On disk: a SQLite file at `path`: values with the order of their use, and statistics of all processes.
 
     A killed process loses nothing that was written but the count of its last misses; a power failure loses the last
-    writes, or leaves a damaged file. The least recently used values go when the files, `-wal` and `-shm` included, reach `max_bytes`, which many
-    writers at once may exceed for moments; a value larger than an eighth of that is not kept. Opened on first use;
-    threads take turns. Raises sqlite3.Error and OSError.
+    writes, or leaves a damaged file. The least recently used values go when the files, `-wal` and `-shm` included,
+    reach `max_bytes`, which many writers at once may exceed for moments; a value larger than an eighth of that is not
+    kept. Opened on first use; threads take turns. Raises sqlite3.Error and OSError.
     """
 
     def __init__(self, path: Path, *, max_bytes: int) -> None:
