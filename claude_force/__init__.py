@@ -6,10 +6,31 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .errors import ForceError
     from .orchestrator import AgentOrchestrator, AgentResult
+    from .stores.cache import ResponseCache
+    from .stores.memory import AgentMemory
+    from .tracker import PerformanceTracker
+    from .workflow_dag import WorkflowDAG
 
-__all__ = ["AgentOrchestrator", "AgentResult", "ForceError", "__version__"]
+__all__ = [
+    "AgentMemory",
+    "AgentOrchestrator",
+    "AgentResult",
+    "ForceError",
+    "PerformanceTracker",
+    "ResponseCache",
+    "WorkflowDAG",
+    "__version__",
+]
 
-_HOMES = {"AgentOrchestrator": "orchestrator", "AgentResult": "orchestrator", "ForceError": "errors"}
+_HOMES = {
+    "AgentMemory": "stores.memory",
+    "AgentOrchestrator": "orchestrator",
+    "AgentResult": "orchestrator",
+    "ForceError": "errors",
+    "PerformanceTracker": "tracker",
+    "ResponseCache": "stores.cache",
+    "WorkflowDAG": "workflow_dag",
+}
 
 
 def __getattr__(name: str) -> object:

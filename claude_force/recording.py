@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from . import models
 from .errors import reason
+from .records import task_hash
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,15 +30,13 @@ def recorder(workspace: Workspace, workflow: Workflow, run_id: str | None) -> Ca
 
 
 def _measure(workspace: Workspace, outcome: Outcome, workflow: str | None, run_id: str | None) -> None:
-    from hashlib import md5
-
     from .stores.metrics import Metrics, line  # 1 ms that runs without metrics need not pay
 
     told = line(
         outcome,
         workflow=workflow,
         run_id=run_id,
-        task_hash=md5(outcome.task.encode("utf-8", "replace"), usedforsecurity=False).hexdigest()[:8],
+        task_hash=task_hash(outcome.task),
         price_version=models.price_version(),
     )
     try:

@@ -157,6 +157,13 @@ def key(request: Request) -> str:
     return sha256(canonical({"request": payload(request), "sample": request.sample}).encode()).hexdigest()
 
 
+def task_hash(task: str) -> str:
+    """Return the first 8 hex digits of the MD5 of `task`, by which metrics and memory know it again."""
+    from hashlib import md5  # loads OpenSSL, as above
+
+    return md5(task.encode("utf-8", "surrogatepass"), usedforsecurity=False).hexdigest()[:8]
+
+
 def canonical(value: Any) -> str:
     """Return `value` as JSON that is the same for equal values: sorted keys, ASCII, no white space."""
     return dumps(value, sort_keys=True, separators=(",", ":"))

@@ -42,7 +42,7 @@ FLOORS = {
         "simulator",
     ),
     "stairs": ("plan", "line", "verdict", "runner"),
-    "hall": ("recording", "workspace", "output", "board", "orchestrator"),
+    "hall": ("recording", "workspace", "output", "board", "orchestrator", "tracker", "workflow_dag"),
     "rooms": ("commands", "benchmarks"),
     "roof": ("parsing", "cli", "__main__"),
 }

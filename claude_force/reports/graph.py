@@ -18,12 +18,18 @@ def graph(workflow: Workflow, form: str) -> str:
     return FORMATS[form](workflow)
 
 
-def _text(workflow: Workflow) -> str:
-    """Return a line for each step, those that can run side by side on one level."""
+def levels(workflow: Workflow) -> dict[str, int]:
+    """Return by step how many others lie before it on the longest path that leads there."""
     by_id = {step.id: step for step in workflow.steps}
     level: dict[str, int] = {}
     for step_id in order(workflow):
         level[step_id] = 1 + max((level[d] for d in by_id[step_id].dependencies), default=-1)
+    return level
+
+
+def _text(workflow: Workflow) -> str:
+    """Return a line for each step, those that can run side by side on one level."""
+    level = levels(workflow)
     lines = []
     for step in sorted(workflow.steps, key=lambda s: level[s.id]):
         after = f"  after {', '.join(step.dependencies)}" if step.dependencies else ""

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..frozen import dataclass, replace
+from ..records import task_hash
 from ..redaction import redact
 from . import relevance
 from .sqlite import connect
@@ -133,7 +134,7 @@ class AgentMemory:
         row = (
             _storable(agent_name),
             self._kept(task),
-            _task_hash(task),
+            task_hash(task),
             self._kept(result),
             int(success),
             _iso(self._clock()),
@@ -321,12 +322,6 @@ def _rate(part: int, whole: int) -> float:
 def _storable(text: str) -> str:
     """Return `text` with what is half a character, which UTF-8 cannot hold, replaced."""
     return text.encode("utf-8", "replace").decode()
-
-
-def _task_hash(task: str) -> str:
-    from hashlib import md5  # OpenSSL, 5 ms, which those who only look need not pay
-
-    return md5(task.encode("utf-8", "surrogatepass"), usedforsecurity=False).hexdigest()[:8]
 
 
 def _iso(seconds: float) -> str:
