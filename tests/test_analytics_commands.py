@@ -76,6 +76,16 @@ def test_the_summary_for_people_names_money_times_the_cache_and_the_default_mode
     assert "33.3% hits, $1.50 saved" in out
     assert "try_later 1" in out
     assert "reviewer" in out
+    assert "prompt cache" not in out
+
+
+def test_the_summary_counts_what_the_prompt_cache_of_the_api_took_and_gave(ask, put):
+    put(line(cache_creation_input_tokens=5000), line(cache_read_input_tokens=4000, age=40), line(cached=True))
+    ask(metrics, "rollup")
+
+    assert "4,000 read from the API's prompt cache, 5,000 written to it" in ask(analytics, "summary")[1]
+    told = json.loads(ask(analytics, "summary", json=True)[1])
+    assert (told["cache_read_input_tokens"], told["cache_creation_input_tokens"]) == (4000, 5000)
 
 
 def test_unknown_prices_are_told(ask, put):

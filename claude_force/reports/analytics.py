@@ -46,6 +46,8 @@ def facts(row: int) -> dict[str, Any]:
         "total_cost": None if executions and unpriced == executions else usd(of["cost"]),
         "saved_cost": usd(of["saved"]),
         "total_tokens": of["tokens"],
+        "cache_creation_input_tokens": of["cache_creation_input_tokens"],
+        "cache_read_input_tokens": of["cache_read_input_tokens"],
         "cache_hit_rate": _share(of["cached"], executions),
         "unpriced_executions": unpriced,
     }
@@ -118,13 +120,15 @@ def summary_text(data: Mapping[str, Any], *, width: int, blocks: bool) -> str:
     unpriced = f"; {plural(data['unpriced_executions'], 'execution')} of unknown price" * bool(
         data["unpriced_executions"]
     )
+    written, read = data["cache_creation_input_tokens"], data["cache_read_input_tokens"]
+    prompt_cache = f"; {read:,} read from the API's prompt cache, {written:,} written to it" * bool(written or read)
     times = ", ".join(f"{p} {milliseconds(data[f'{p}_ms'])}" for p in ("p50", "p95", "p99"))
     lines = [
         ("executions", f"{data['executions']:,}, {percent(data['success_rate'])} successful"),
         ("time", f"mean {milliseconds(data['average_execution_time_ms'])}, {times}"),
         ("cost", f"{cents(data['total_cost'])}{instead}{unpriced}"),
         ("cache", f"{percent(data['cache_hit_rate'])} hits, {cents(data['saved_cost'])} saved"),
-        ("tokens", f"{data['total_tokens']:,}"),
+        ("tokens", f"{data['total_tokens']:,}{prompt_cache}"),
         ("errors", ", ".join(f"{error} {count:,}" for error, count in data["errors"].items())),
     ]
     head = "\n".join(f"{name:<10}  {text}" for name, text in lines if text)
