@@ -85,6 +85,7 @@ _NAME = (
     r"passw(?:or)?d|passphrase|pwd|secret(?:[_-]?(?:access[_-]?)?key)?|token|api[_-]?key|access[_-]?key"
     r"|private[_-]?key|authorization"
 )
+# Strings: `re` compiles them when the first label is met, and most processes meet none.
 _OPTION = r"--(?:[a-z]{1,20}-){0,3}"
 _HINTS = ("pass", "pwd", "secret", "token", "key", "authorization")
 """Each name holds one of these."""
@@ -93,18 +94,14 @@ _BEFORE = len("--") + 3 * 21 + len("private-")
 _AFTER = len("secret_access_key")
 """How far a label reaches to both sides of where its hint begins."""
 _ANNOTATION = r":\s?[a-z_][\w.]{0,40}(?:\[[\w.,\ ]{0,40}\])?(?:\s?\|\s?[a-z_]\w{0,40}){0,3}\s=\s"
-_LABELLED = re.compile(
-    rf"""
+_LABELLED = rf"""(?x)
 (?: {_OPTION}(?:{_NAME})(?:\s{{1,4}}|=)
   | (?:{_NAME})(?:\\?["'])?\s{{0,4}}(?:{_ANNOTATION}|=>|:=|=(?!=)|:)\s{{0,4}}
 )
 (?P<quote>\\?["'])?
 (?P<scheme>(?:bearer|basic|token)\s{{1,4}})?
 (?P<value>(?(quote)(?:(?!(?P=quote))[^\r\n]){{4,}}+|[^\s"'`,;(){{}}<>\[\]\\&|]{{4,}}+))
-""",
-    re.VERBOSE,
-)
-# Strings: `re` compiles them when the first label is met, and most processes meet none.
+"""
 _PLACEHOLDER = (
     r"[\s,;)\]}]|\[redacted:|\$[A-Z_]+\b|\$[{(]|[<{%*]|\.\.\.|…|~/|x{4,}|(?i:your)[ _-]|[.~]{0,2}/[\w.-]+(?:/[\w.-]*)+$"
 )
@@ -151,7 +148,7 @@ def _labelled(lower: str, place: int, hints: list[int]) -> re.Match[str] | None:
     while hints:
         start = max(place, hints[-1] - _BEFORE)
         while hints[-1] >= place and (label := re.compile(_LABEL).search(lower, start, hints[-1] + _AFTER)):
-            if match := _LABELLED.match(lower, label.start()):
+            if match := re.compile(_LABELLED).match(lower, label.start()):
                 return match
             start = label.start() + 1
         hints.pop()

@@ -7,7 +7,7 @@ from contextlib import closing
 
 import pytest
 
-from claude_force.benchmarks import Figure, bare, engine, figure, interleaved, launcher, novel
+from claude_force.benchmarks import Figure, bare, engine, figure, interleaved, launcher, novel, state
 from claude_force.benchmarks.place import place, tool
 from claude_force.cli import main
 from claude_force.errors import ForceError, UsageError
@@ -125,6 +125,20 @@ def test_layers_of_steps_are_measured_against_bare_threads(here):
         assert made.what.startswith("20 steps in 10 layers")
         assert made.floor > 0
         assert made.ours > 0
+
+
+def test_answers_from_the_cache_are_measured_among_few_entries_and_among_many(here):
+    taken, held, among = state.cached(here, 1, entries=5)
+    assert taken.ours > taken.floor
+    assert held.ours > held.floor
+    assert "among 5 entries" in among.what
+    assert among.floor == taken.ours
+
+
+def test_an_execution_is_measured_beyond_the_call_that_it_makes(here):
+    own, look, keep = state.executions(here, 1)
+    assert 0 < own.ours
+    assert own.floor == look.floor == keep.floor > look.ours
 
 
 def test_the_command_prints_a_row_for_each_figure(project, capsys):

@@ -60,13 +60,13 @@ class Place:
         """Return what the last process wrote on stdout."""
         return (self.directory / "stdout").read_text(encoding="utf-8")
 
-    def workspace(self, *, stores: bool = True) -> Workspace:
-        """Return a workspace of this project whose calls go to the far end, with its stores or without."""
+    def workspace(self, *, stores: bool = True, start: Path | None = None) -> Workspace:
+        """Return a workspace of this project, or the one at `start`, whose calls go to the far end."""
         screen = Screen(stdout=sys.stderr)
         screen.quiet = True
         environment = _environment(self.directory, self.url)
         config = None if stores else self.without_stores
-        return Workspace(screen=screen, start=self.directory, environment=environment, config=config)
+        return Workspace(screen=screen, start=start or self.directory, environment=environment, config=config)
 
     @property
     def without_stores(self) -> Path:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..benchmarks import engine, processes
+from ..benchmarks import engine, processes, state
 from ..benchmarks.place import place
 from ..records import Result
 from ..reports.table import table
@@ -23,6 +23,8 @@ GROUPS = {
     "workflows": engine.workflows,
     "throughput": engine.throughput,
     "layers": engine.layers,
+    "cached": state.cached,
+    "executions": state.executions,
 }
 """What can be measured by itself; the figures of a group share a loop."""
 
