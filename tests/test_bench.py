@@ -137,7 +137,7 @@ def test_answers_from_the_cache_are_measured_among_few_entries_and_among_many(he
 
 def test_an_execution_is_measured_beyond_the_call_that_it_makes(here):
     own, look, keep = state.executions(here, 1)
-    assert 0 < own.ours
+    assert own.ours > 0
     assert own.floor == look.floor == keep.floor > look.ours
 
 
