@@ -12,7 +12,7 @@ from claude_force import cli, parsing
 
 ROOT = Path(cli.__file__).parent.parent
 AGENT = "---\nname: {name}\ndescription: d\n---\nYou help.\n"
-ODD = ["wide words", "it's", "$(touch pwned)", "`touch pwned`", "j;touch pwned", 'q"uote', "back\\slash", "x*y", "ünï"]
+ODD = ["wide words", "o'er", "$(touch pwned)", "`touch pwned`", "j;touch pwned", 'q"uote', "hack\\slash", "x*y", "ünï"]
 
 needs = {
     shell: pytest.mark.skipif(not shutil.which(shell), reason=f"{shell} is not installed")
