@@ -180,7 +180,8 @@ class ResponseCache:
 
     def _repair(self, error: sqlite3.Error | OSError) -> bool:
         """Set a damaged file aside; return whether it is worth trying again."""
-        if not isinstance(error, sqlite3.Error) or not is_damage(error):
+        moved = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_READONLY_DBMOVED  # by another process
+        if not moved and not (isinstance(error, sqlite3.Error) and is_damage(error)):
             return False
         try:
             aside = self._file.set_aside()

@@ -13,7 +13,7 @@ import sqlite3
 import stat
 import time
 from collections.abc import MutableMapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from functools import cached_property
 from threading import RLock
 
@@ -118,6 +118,8 @@ class SqliteMapping(MutableMapping[str, bytes]):
     def __init__(self, path: Path, *, max_bytes: int) -> None:
         self.path = path
         self._log, self._index = (path.with_name(path.name + suffix) for suffix in ("-wal", "-shm"))
+        self._guard = path.with_name(f"{path.name}.lock")
+        """Held to open the file and to set it aside: who opened it amid that would put its log beside a new file."""
         self._reserve = min(max_bytes // 4, _LARGEST_RESERVE)  # room for what is written but not yet in its place
         self._largest = self._reserve // 2
         self._budget = (max_bytes - self._reserve) // _PAGE
@@ -235,8 +237,9 @@ class SqliteMapping(MutableMapping[str, bytes]):
 
         Raises OSError.
         """
-        with self._lock, locked(self.path.with_name(f"{self.path.name}.lock")):
-            self.close()
+        with self._lock, locked(self._guard):
+            with suppress(sqlite3.Error):  # the last misses cannot be written to what is damaged
+                self.close()
             found = _identity(self.path)
             if found is None or found != self._identity:  # another process was faster
                 return None
@@ -252,9 +255,12 @@ class SqliteMapping(MutableMapping[str, bytes]):
             self._inherited.append(self._connection)
             self._connection, self._process, self._misses = None, os.getpid(), 0
         if self._connection is None:
-            self._identity = _identity(self.path)
-            self._connection = self._open()
-            self._identity = _identity(self.path)
+            with ExitStack() as alone:
+                with suppress(OSError):  # where no lock can be made, nothing can be set aside either
+                    alone.enter_context(locked(self._guard))
+                self._identity = _identity(self.path)
+                self._connection = self._open()
+                self._identity = _identity(self.path)
         return self._connection
 
     def _open(self) -> sqlite3.Connection:
