@@ -1,7 +1,7 @@
 """Settings: the user's and the project's `claude.json`, the environment and the command line as one record.
 
-This module knows which keys there are, what they may hold and who may set them. It does not know what the steps of
-a workflow or an alert mean: it hands those on as they were written, to the modules that do.
+This module knows who may set what. It does not know what the steps of a workflow or an alert mean: it hands those on as
+they were written, to the modules that do.
 """
 
 from __future__ import annotations
@@ -12,17 +12,21 @@ from pathlib import Path
 
 from . import migration
 from .errors import ConfigError
+from .files import private_directory, write_atomic
 from .frozen import dataclass, field, fields
 from .migration import shown
+from .rules import KEYS, dotted, names
+from .trust import without_lower_prices, without_user_only
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from typing import Any
+
+    from .rules import Rule
 
     KeyPath = tuple[str, ...]
     Layer = dict[KeyPath, Any]
-    Rule = Callable[[Any], str] | dict[str, "Rule"]
 
 ENVIRONMENT = {
     "CLAUDE_FORCE_MODEL": "default_model",
@@ -31,7 +35,6 @@ ENVIRONMENT = {
     "CLAUDE_FORCE_TIMEOUT": "performance.request_timeout_seconds",
     "CLAUDE_FORCE_RETRIES": "performance.max_retries",
 }
-_USER_ONLY = ("base_url", "client", "api_key_file")
 
 
 @dataclass(frozen=True)
@@ -57,9 +60,11 @@ class Settings:
     """Further attempts after the first."""
     performance_request_timeout_seconds: float = 600
     budget_run_usd: float | None = None
-    """None: no limit, here and in the next two."""
+    """None: no limit, here and in the next two. Of several files the tightest is shown here, and all hold."""
     budget_daily_usd: float | None = None
     budget_monthly_usd: float | None = None
+    budget_agents: Mapping[str, float | None] = field(default_factory=dict)
+    """By name, the limit of a day."""
     memory_recall: int = 0
     """How many earlier sessions are put into a prompt."""
     memory_retention_days: float = 365
@@ -83,6 +88,12 @@ class Settings:
     """`http` or `anthropic`."""
     api_key_file: Path | None = None
     """The absolute path of a file that holds the key."""
+    user_caps: Mapping[str, float] = field(default_factory=dict)
+    """USD by scope (`run`, `daily`, `monthly`, `agent:NAME`) that all projects together may spend."""
+    project_caps: Mapping[str, float] = field(default_factory=dict)
+    """The same for this project, from its own file."""
+    user_prices: Mapping[str, Any] = field(default_factory=dict)
+    """Those of `prices` that do not come from the project."""
     origins: Mapping[str, str] = field(default_factory=dict, compare=False)
     """By key path: `built in`, the path of a file, the name of a variable, or `command line`."""
 
@@ -104,18 +115,19 @@ def load(
         if not Path(os.path.realpath(project)).is_relative_to(_root(project)):
             raise ConfigError(f"{project}: leads out of the project", hint="put a copy in the place of the link")
         place = str(user or "~/.claude/claude.json")
-        document = _without_user_only(migration.read(project, warnings), project, place, warnings)
-        layers.append((str(project), _located(_flat(document, str(project), warnings), project, _root(project))))
+        document = without_user_only(migration.read(project, warnings), project, place, warnings)
+        layer = _located(_flat(document, str(project), warnings), project, _root(project))
+        layers.append((str(project), without_lower_prices(layer, _priced(layers), project, place, warnings)))
     layers += _from_environment(environment)
     layers += [("command line", _given(path, value)) for path, value in flags.items() if value is not None]
-    return _settings(layers), warnings
+    return _settings(layers, str(project)), warnings
 
 
 def show(settings: Settings) -> list[tuple[str, object, str]]:
     """Return a row (key path, value, origin) for every setting, in the order of the file; a Path is given as text."""
     rows = []
     for path, value in _leaves(settings):
-        name = _dotted(path)
+        name = dotted(path)
         rows.append((name, str(value) if isinstance(value, Path) else value, settings.origins.get(name, "built in")))
     return rows
 
@@ -129,10 +141,40 @@ def migrate(path: Path) -> tuple[Path | None, list[str]]:
     return migration.rewrite(path)
 
 
-def _without_user_only(document: dict[str, Any], file: Path, place: str, warnings: list[str]) -> dict[str, Any]:
-    ignored = [name for name in _USER_ONLY if name in document]
-    warnings += [f"{file}: {name}: ignored, a project cannot set it; it belongs in {place}" for name in ignored]
-    return {name: value for name, value in document.items() if name not in ignored}
+def change(path: Path, keys: KeyPath, value: object) -> None:
+    """Write `value` at the key path `keys` of the file at `path`, made if absent; all else in it stays as it is.
+
+    Raises ConfigError, with the file untouched.
+    """
+    if path.is_symlink():  # a project is untrusted: its link must not choose which file is written
+        raise ConfigError(f"{path}: is a symbolic link", hint=f"change the file itself: {os.path.realpath(path)}")
+    _flat(migration.read(path, []), str(path), [])  # what is wrong now would be wrong afterwards
+    try:
+        exists = path.exists()
+        document = json.loads(path.read_bytes().decode("utf-8-sig")) if exists else {"version": migration.VERSION}
+        inner = document
+        for name in keys[:-1]:
+            inner = inner.setdefault(name, {})
+        inner[keys[-1]] = value
+        private_directory(path.parent)
+        text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+        write_atomic(path, text.encode(), mode=path.stat().st_mode & 0o777 if exists else 0o600)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def _priced(layers: Iterable[tuple[str, Layer]]) -> dict[str, Any]:
+    return {path[1]: value for _, layer in layers for path, value in layer.items() if path[0] == "prices"}
+
+
+def _caps(layers: Iterable[tuple[str, Layer]]) -> dict[str, float]:
+    """Return the limits by scope, the last layer winning."""
+    found = {_scope(path): value for _, layer in layers for path, value in layer.items() if path[0] == "budget"}
+    return {scope: value for scope, value in found.items() if value is not None}
+
+
+def _scope(path: KeyPath) -> str:
+    return f"agent:{path[2]}" if path[1] == "agents" else path[1].removesuffix("_usd")
 
 
 def _root(project: Path) -> Path:
@@ -154,7 +196,7 @@ def _within(root: Path, file: Path, keys: KeyPath, text: str) -> Path:
     real = Path(os.path.realpath(file.parent / text))  # returned as checked, so that no link is left in it
     if not real.is_relative_to(root):
         hint = f"keep the file below {root}"
-        raise ConfigError(f"{file}: {_dotted(keys)}: {shown(text)} leads out of the project", hint=hint)
+        raise ConfigError(f"{file}: {dotted(keys)}: {shown(text)} leads out of the project", hint=hint)
     return real
 
 
@@ -183,22 +225,22 @@ def _given(path: str, value: object, where: str = "command line") -> Layer:
 
 def _flat(document: dict[str, Any], where: str, warnings: list[str]) -> Layer:
     """Return the checked settings in `document` by key path; keys that are unknown join `warnings`."""
-    return dict(_checked(document, _KEYS, (), where, warnings))
+    return dict(_checked(document, KEYS, (), where, warnings))
 
 
 def _checked(value: Any, rule: Rule, path: KeyPath, where: str, warnings: list[str]) -> Iterator[tuple[KeyPath, Any]]:
     if not isinstance(rule, dict):
         if expected := rule(value):
-            raise ConfigError(f"{where}: {_dotted(path)}: expected {expected}, got {shown(value)}")
-        yield path, tuple(value) if rule is _names else value
+            raise ConfigError(f"{where}: {dotted(path)}: expected {expected}, got {shown(value)}")
+        yield path, tuple(value) if rule is names else value
         return
     if not isinstance(value, dict):
-        raise ConfigError(f"{where}: {_dotted(path)}: expected an object, got {shown(value)}")
+        raise ConfigError(f"{where}: {dotted(path)}: expected an object, got {shown(value)}")
     for name, child in value.items():
         if inner := rule.get("*") or rule.get(name):
             yield from _checked(child, inner, (*path, name), where, warnings)
         else:
-            warnings.append(f"{where}: {_dotted((*path, name))}: unknown key, ignored{_suggestion(name, rule)}")
+            warnings.append(f"{where}: {dotted((*path, name))}: unknown key, ignored{_suggestion(name, rule)}")
 
 
 def _suggestion(name: str, known: Iterable[str]) -> str:
@@ -208,13 +250,23 @@ def _suggestion(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {close[0]}?" if close else ""
 
 
-def _settings(layers: Iterable[tuple[str, Layer]]) -> Settings:
-    values: dict[str, Any] = {}
-    origins = {_dotted(path): "built in" for path, _ in _leaves(Settings())}
+def _settings(layers: Sequence[tuple[str, Layer]], project: str) -> Settings:
+    own = [(origin, layer) for origin, layer in layers if origin != project]
+    values: dict[str, Any] = {
+        "user_caps": _caps(own),
+        "project_caps": _caps(layer for layer in layers if layer[0] == project),
+        "user_prices": _priced(own),
+    }
+    limits: Layer = {}
+    origins = {dotted(path): "built in" for path, _ in _leaves(Settings())}
     for origin, layer in layers:
         for path, value in layer.items():
+            if path[0] == "budget":
+                if path in limits and not _is_tighter(value, limits[path]):
+                    continue
+                limits[path] = value
             _place(values, path, value)
-            origins[_dotted(path)] = origin
+            origins[dotted(path)] = origin
     if values.get("features_cache_enabled") is False:
         values["cache_enabled"] = False
         origins["cache.enabled"] = origins["features.cache_enabled"]
@@ -223,17 +275,22 @@ def _settings(layers: Iterable[tuple[str, Layer]]) -> Settings:
     return Settings(**values, origins=origins)
 
 
+def _is_tighter(limit: float | None, than: float | None) -> bool:
+    return limit is not None and (than is None or limit < than)
+
+
 def _place(values: dict[str, Any], path: KeyPath, value: Any) -> None:
-    *outer, last = path if path[0] in _FIELDS else ["_".join(path)]
+    *outer, last = path if path[0] in _FIELDS else ("_".join(path[:2]), *path[2:])
     for name in outer:
         values = values.setdefault(name, {})
     values[last] = value
 
 
 def _leaves(settings: Settings) -> Iterator[tuple[KeyPath, Any]]:
-    for section, rule in _KEYS.items():
+    for section, rule in KEYS.items():
         if isinstance(rule, dict) and section not in _FIELDS:
-            yield from (((section, key), getattr(settings, f"{section}_{key}")) for key in rule)
+            for key, inner in rule.items():
+                yield from _inner((section, key), inner, getattr(settings, f"{section}_{key}"))
         else:
             yield from _inner((section,), rule, getattr(settings, section))
 
@@ -246,104 +303,4 @@ def _inner(path: KeyPath, rule: Rule, value: Any) -> Iterator[tuple[KeyPath, Any
         yield path, value
 
 
-def _dotted(path: KeyPath) -> str:
-    return ".".join(name if name.replace("-", "_").isidentifier() and len(name) <= 60 else shown(name) for name in path)
-
-
-def _anything(_: Any) -> str:
-    return ""
-
-
-def _text(value: Any) -> str:
-    return "" if isinstance(value, str) and value.strip() and value.isprintable() else "a text of one line"
-
-
-def _names(value: Any) -> str:
-    return "" if isinstance(value, list | tuple) and not any(map(_text, value)) else "a list of names"
-
-
-def _objects(value: Any) -> str:
-    return "" if isinstance(value, list) and all(isinstance(v, dict) for v in value) else "a list of objects"
-
-
-def _address(value: Any) -> str:
-    good = not _text(value) and value.startswith(("http://", "https://"))
-    return "" if good else "an address that begins with http:// or https://"
-
-
-def _is(kind: type, words: str) -> Rule:
-    return lambda value: "" if isinstance(value, kind) else words
-
-
-def _one_of(*names: str) -> Rule:
-    return lambda value: "" if value in names else " or ".join(names)
-
-
-def _or_null(rule: Callable[[Any], str]) -> Rule:
-    return lambda value: "" if value is None else (expected := rule(value)) and f"{expected} or null"
-
-
-def _number(low: float, high: float, kind: str = "a number") -> Callable[[Any], str]:
-    def expected(value: Any) -> str:
-        if isinstance(value, bool) or not isinstance(value, int if kind == _WHOLE else int | float):
-            return kind
-        return "" if low <= value <= high else f"{kind} from {low} to {high}"
-
-    return expected
-
-
-def _price(value: Any) -> str:
-    known = isinstance(value, dict) and {"input", "output"} <= value.keys() <= {*_PRICES}
-    return "" if known and not any(map(_usd, value.values())) else f"{', '.join(_PRICES)} in USD per million tokens"
-
-
-_WHOLE = "a whole number"
-_CENTURY = 36_500
-"""In days: no date in a reader's arithmetic overflows."""
-_PRICES = ("input", "output", "cache_write_5m", "cache_write_1h", "cache_read")
-_whether = _is(bool, "true or false")
-_usd = _number(0, 1_000_000_000)
-_limit = _or_null(_usd)
-
 _FIELDS = {f.name for f in fields(Settings)}
-_KEYS: dict[str, Rule] = {
-    "default_model": _text,
-    "agents": {
-        "*": {
-            "path": _text,
-            "model": _text,
-            "skills": _names,
-            "max_tokens": _number(1, 10_000_000, _WHOLE),
-            "effort": _one_of("low", "medium", "high", "xhigh", "max"),
-        }
-    },
-    "workflows": {"*": {"description": _is(str, "a text"), "steps": _objects, "inputs": _anything}},
-    "cache": {
-        "enabled": _whether,
-        "ttl_hours": _number(0, _CENTURY * 24),
-        "max_size_mb": _number(0, 1_000_000),
-        "exclude_agents": _names,
-    },
-    "performance": {
-        "max_concurrent_agents": _number(1, 1000, _WHOLE),
-        "max_retries": _number(0, 100, _WHOLE),
-        "request_timeout_seconds": _number(0.001, 86_400),
-    },
-    "budget": {"run_usd": _limit, "daily_usd": _limit, "monthly_usd": _limit},
-    "memory": {"recall": _number(0, 100, _WHOLE), "retention_days": _number(0, _CENTURY)},
-    "metrics": {"retention_days": _number(0, _CENTURY)},
-    "routing": {"auto": _whether},
-    "skills": {"preload": _names},
-    "alerts": {"*": _anything},
-    "prices": {"*": _price},
-    "circuit_breaker": {"failure_threshold": _number(1, 1_000_000, _WHOLE), "timeout_seconds": _number(0, 86_400)},
-    "features": {
-        "cache_enabled": _whether,
-        "parallel_workflows_enabled": _whether,
-        "memory_enabled": _whether,
-        "metrics_enabled": _whether,
-    },
-    "base_url": _or_null(_address),
-    "client": _one_of("http", "anthropic"),
-    "api_key_file": _or_null(_text),
-}

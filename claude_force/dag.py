@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .errors import ValidationError
+from .errors import NotFound, ValidationError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,6 +28,20 @@ def dependents(workflow: Workflow) -> dict[str, list[str]]:
         for dependency in step.dependencies:
             waiting[dependency].append(step.id)
     return waiting
+
+
+def since(workflow: Workflow, step_id: str) -> frozenset[str]:
+    """Return the step `step_id` and all that depends on it; raises NotFound if there is no such step."""
+    waiting = dependents(workflow)
+    if step_id not in waiting:
+        raise NotFound("step", step_id, waiting)
+    found = {step_id}
+    ahead = [step_id]
+    while ahead:
+        new = set(waiting[ahead.pop()]) - found
+        found |= new
+        ahead.extend(new)
+    return frozenset(found)
 
 
 def order(workflow: Workflow) -> list[str]:

@@ -37,6 +37,8 @@ class ForceError(Exception):
     retryable = False
     attempts = 1
     """How many requests it took to fail."""
+    sent = True
+    """Whether the last of them may have left this machine: what never did costs nothing."""
 
     def __init__(self, message: str, *, hint: str = "", retryable: bool | None = None) -> None:
         super().__init__(message)

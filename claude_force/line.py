@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from .client import Transport
     from .pools import Flights
     from .records import Outcome, Reply
+    from .spending import Spending
+    from .tape import Tape
 
     class Pool(Protocol):
         """The part of `concurrent.futures.Executor` that is needed."""
@@ -52,6 +54,12 @@ class Line:
     refresh: bool = False
     """Ask anew, and keep the new answer in the place of the cached one."""
     uncached_agents: frozenset[str] = frozenset()
+    spending: Spending | None = None
+    """What the run may spend; None if nobody counts."""
+    tape: Tape | None = None
+    """The run's journal: told of every step as it ends, and asked before the cache is; None for a single agent."""
+    anew: frozenset[str] = frozenset()
+    """Steps whose answers are taken neither from the journal nor from the cache."""
     record: Callable[[Outcome], object] = _ignore
     """Told every call that was made or answered from the cache, before anything that depends on it starts."""
     on_start: Callable[[str, str | None, str], object] = _ignore
@@ -61,3 +69,6 @@ class Line:
     on_text: Callable[[str], None] | None = None
     """Told the answer's text as it comes, from the thread that receives it."""
     on_notice: Callable[[str], object] = _ignore
+    """Told of progress."""
+    on_warning: Callable[[str], object] = _ignore
+    """Told what is not as it should be, though the run goes on."""

@@ -6,7 +6,7 @@ All that can be wrong is found here, before anything is sent: agents, skills, mo
 from __future__ import annotations
 
 import json
-from functools import cache
+from functools import cache, partial
 
 from . import attachments, dag, globs, prompt
 from .errors import NotFound, UsageError, ValidationError
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .config import Settings
     from .models import Model
     from .records import Agent, Request, Skill
+    from .routing import Route, Router
 
 DEFAULT_MAX_TOKENS = 16_000
 """Tokens of output a call may use where nothing says otherwise: thinking counts too, so 4,096 cuts real answers."""
@@ -44,8 +45,14 @@ class Job:
     effort: str | None
     schema: str | None = None
     """The step's schema as far as the API can hold an answer to it."""
+    route: Route | None = None
+    """Why it has this model, if models are routed."""
     files: tuple[Document, ...] | None = ()
     """What it attaches, read once; None if that depends on the item of `foreach`."""
+    items: tuple[Item, ...] | None = None
+    """What it runs once for each of; None if it runs once, or if the items are an answer's."""
+    member_files: Mapping[str, tuple[Document, ...]] | None = None
+    """What is attached for each item, by label, where that comes from a journal."""
 
 
 @dataclass(frozen=True)
@@ -87,8 +94,9 @@ def make(
     warn: Callable[[str], None],
     files: Sequence[Document] = (),
     sample: int = 0,
+    router: Router | None = None,
 ) -> Plan:
-    """Return the plan for `source`; raises UsageError naming what is missing, unknown or wrong."""
+    """Return the plan for `source`, with models from `router`; raises UsageError for what is missing or wrong."""
     warned: set[str] = set()
 
     def warn_once(text: str) -> None:
@@ -97,8 +105,11 @@ def make(
             warn(text)
 
     agent, skill = cache(find_agent), cache(find_skill)  # many steps share one file, which is read once
-    jobs = {step.id: _job(step, settings, agent, skill, warn_once) for step in source.steps}
-    plan = Plan(source, task, _inputs(source, given), root, jobs, tuple(files), sample)
+    inputs = _inputs(source, given)
+    known = {"task": task, **{f"input.{name}": value for name, value in inputs.items()}}
+    route = router and partial(router, known, sum(len(file.text) for file in files))
+    jobs = {step.id: _job(step, settings, agent, skill, warn_once, route) for step in source.steps}
+    plan = Plan(source, task, inputs, root, jobs, tuple(files), sample)
     return replace(plan, jobs=_with_files(plan))
 
 
@@ -112,40 +123,55 @@ def preview(plan: Plan) -> Iterator[tuple[Job, Item | None, Request]]:
     unknown: dict[str, Outcome] = {}
     for step_id in dag.order(plan.workflow):
         job = plan.jobs[step_id]
-        for item in _previewed_items(plan, job.step, unknown):
+        for item in _previewed_items(plan, job.step):
             yield job, item, request(plan, job, unknown, item)
         unknown[step_id] = Outcome(step_id, job.agent.name, "ok", output=f"(the output of step '{step_id}')")
 
 
-def _previewed_items(plan: Plan, step: Step, unknown: Mapping[str, Outcome]) -> Sequence[Item | None]:
-    if isinstance(step.foreach, str) and any(n.startswith("steps.") for n in names(step.foreach)):
-        return [Item(f"(an item of {step.foreach})", quoted=True)]
-    found = items(plan, step, unknown)
-    return [None] if found is None else found
+def _previewed_items(plan: Plan, step: Step) -> Sequence[Item | None]:
+    if step.foreach is None:
+        return [None]
+    known = plan.jobs[step.id].items
+    return [Item(f"(an item of {step.foreach})", quoted=True)] if known is None else known
 
 
-def items(plan: Plan, step: Step, outcomes: Mapping[str, Outcome]) -> list[Item] | None:
+def items(plan: Plan, step: Step, outcomes: Mapping[str, Outcome]) -> Sequence[Item] | None:
     """Return what `step` runs once for each of, or None if it runs once; raises ValidationError for bad JSON lines."""
     if step.foreach is None:
         return None
-    if isinstance(step.foreach, tuple):
-        return [Item(value) for value in step.foreach]
-    name = sole_name(step.foreach)
-    if name and name.startswith("steps."):
-        return [Item(value, quoted=True) for value in _json_lines(_output(name, outcomes), step, name)]
-    found = globs.expand(plan.root, _render(plan, step.foreach))
-    return [Item(name, quoted=not name.isprintable()) for name in found]
+    if (known := plan.jobs[step.id].items) is not None:
+        return known
+    name = sole_name(str(step.foreach)) or ""
+    return [Item(value, quoted=True) for value in _json_lines(_output(name, outcomes), step, name)]
 
 
-def request(plan: Plan, job: Job, outcomes: Mapping[str, Outcome], item: Item | None = None) -> Request:
-    """Return the request of one call, with what earlier steps put out; reads the step's files.
+def files(plan: Plan, job: Job, item: Item | None = None) -> tuple[Document, ...]:
+    """Return what one call attaches; raises ValidationError for a file that is missing, binary or unreadable."""
+    if job.files is not None:
+        return (*plan.files, *job.files)
+    if job.member_files is None:
+        return (*plan.files, *_attached(plan, job.step, item, {}))
+    label = item.label if item else ""
+    if label not in job.member_files:
+        raise ValidationError(f"step '{job.step.id}': the journal has no files for {label[:80]}")
+    return (*plan.files, *job.member_files[label])
 
-    Raises ValidationError for a file that is missing, binary or unreadable, and for a request above 32 MiB.
+
+def request(
+    plan: Plan,
+    job: Job,
+    outcomes: Mapping[str, Outcome],
+    item: Item | None = None,
+    attached: Sequence[Document] | None = None,
+) -> Request:
+    """Return the request of one call, with what earlier steps put out; reads its files unless they are `attached`.
+
+    Raises ValidationError as `files` does, and for a request above 32 MiB.
     """
     task, quotes = _task(plan, job.step, outcomes, item)
-    attached = _attached(plan, job.step, item, {}) if job.files is None else job.files
-    files = (*plan.files, *attached)
-    attachments.check_size(files, len(task))
+    if attached is None:
+        attached = files(plan, job, item)
+    attachments.check_size(attached, len(task))
     if not task.strip():
         raise UsageError(f"step '{job.step.id}': the task is empty", hint="say what the agent shall do")
     return prompt.build(
@@ -156,10 +182,15 @@ def request(plan: Plan, job: Job, outcomes: Mapping[str, Outcome], item: Item | 
         max_tokens=job.max_tokens,
         effort=job.effort,
         schema=job.schema,
-        files=files,
+        files=attached,
         quotes=quotes,
         sample=plan.sample,
     )
+
+
+def named_outputs(step: Step) -> list[str]:
+    """Return the steps whose outputs the task of `step` names; if none, it is given those of all its dependencies."""
+    return [n.removeprefix("steps.").removesuffix(".output") for n in names(step.task) if n.startswith("steps.")]
 
 
 def value_of(plan: Plan, name: str, outcomes: Mapping[str, Outcome], item: Item | None) -> str:
@@ -179,9 +210,12 @@ def _job(
     find_agent: Callable[[str], Agent],
     find_skill: Callable[[str], Skill],
     warn: Callable[[str], None],
+    route: Callable[[Agent, Step], Route] | None,
 ) -> Job:
     agent = find_agent(step.agent)
-    model, warning = find(step.model or agent.model or settings.default_model, prices=settings.prices)
+    routed = route(agent, step) if route else None
+    asked = routed.model if routed else step.model or agent.model or settings.default_model
+    model, warning = find(asked, prices=settings.prices)
     if warning:
         warn(warning)
     skills = dict.fromkeys((*agent.skills, *step.skills))
@@ -193,7 +227,7 @@ def _job(
         warn(f"{model.id} takes no effort '{effort}'; it is left out")
         effort = None
     schema = canonical(wire(json.loads(step.schema))) if step.schema else None
-    return Job(step, agent, tuple(find_skill(name) for name in skills), model, max_tokens, effort, schema)
+    return Job(step, agent, tuple(find_skill(name) for name in skills), model, max_tokens, effort, schema, routed)
 
 
 def _inputs(source: Workflow, given: Mapping[str, str]) -> dict[str, str]:
@@ -226,7 +260,7 @@ def _task(plan: Plan, step: Step, outcomes: Mapping[str, Outcome], item: Item | 
         return fence(Document(_document_name(name), text))
 
     parts = [render(step.task, value)]
-    if not any(name.startswith("steps.") for name in names(step.task)):
+    if not named_outputs(step):
         for dependency in step.dependencies:
             if output := outcomes[dependency].output if dependency in outcomes else "":
                 quoted = True
@@ -296,9 +330,19 @@ def _with_files(plan: Plan) -> dict[str, Job]:
     jobs = {}
     for step_id, job in plan.jobs.items():
         used = (name for pattern in job.step.files for name in names(pattern))
-        if any(name.split(".")[0] == "item" for name in used):
-            jobs[step_id] = replace(job, files=None)
-        else:
-            jobs[step_id] = replace(job, files=_attached(plan, job.step, None, known))
-            attachments.check_size((*plan.files, *(jobs[step_id].files or ())), len(plan.task))
+        by_item = any(name.split(".")[0] == "item" for name in used)
+        attached = None if by_item else _attached(plan, job.step, None, known)
+        attachments.check_size((*plan.files, *(attached or ())), len(plan.task))
+        jobs[step_id] = replace(job, files=attached, items=_known_items(plan, job.step))
     return jobs
+
+
+def _known_items(plan: Plan, step: Step) -> tuple[Item, ...] | None:
+    if step.foreach is None:
+        return None
+    if isinstance(step.foreach, tuple):
+        return tuple(Item(value) for value in step.foreach)
+    if (sole_name(step.foreach) or "").startswith("steps."):
+        return None
+    found = globs.expand(plan.root, _render(plan, step.foreach))
+    return tuple(Item(name, quoted=not name.isprintable()) for name in found)

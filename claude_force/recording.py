@@ -1,4 +1,4 @@
-"""What is kept of an execution once it has ended: a line of metrics, and a session that can be recalled."""
+"""What is kept of a run: its journal, and of each execution a line of metrics and a session that can be recalled."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from .plan import Plan
     from .records import Outcome, Workflow
+    from .stores.journal import Journal
+    from .tape import Tape
     from .workspace import Workspace
 
 
@@ -24,9 +27,24 @@ def recorder(workspace: Workspace, workflow: Workflow, run_id: str | None) -> Ca
         if workspace.settings.features_memory_enabled:
             facts = {"model": outcome.model, "workflow": name, "run_id": run_id, "status": outcome.status}
             success = outcome.error is None
-            workspace.memory.store(outcome.agent, outcome.task, outcome.output, success=success, metadata=facts)
+            workspace.stores.memory.store(outcome.agent, outcome.task, outcome.output, success=success, metadata=facts)
 
     return record
+
+
+def journal(workspace: Workspace, run_id: str) -> Journal:
+    """Return the journal of the run `run_id`, unopened."""
+    from .stores.journal import Journal  # 1 ms that runs of single agents need not pay
+
+    return Journal(workspace.state / "runs" / run_id, known=workspace.keys, warn=workspace.screen.warn)
+
+
+def new_tape(workspace: Workspace, plan: Plan, run_id: str) -> Tape:
+    """Return what keeps the journal of a run of `plan` that begins."""
+    from .stores.transcript import Transcript  # as above
+    from .tape import Tape
+
+    return Tape(Transcript(), journal=journal(workspace, run_id), plan=plan)
 
 
 def _measure(workspace: Workspace, outcome: Outcome, workflow: str | None, run_id: str | None) -> None:

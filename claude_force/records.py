@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from json import dumps, loads
 
-from .frozen import dataclass, fields
+from .frozen import dataclass, field, fields
 
 TYPE_CHECKING = False  # so that `typing`, 4 ms of every start, is never imported
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
     from typing import Any, Literal
 
@@ -164,6 +165,13 @@ def task_hash(task: str) -> str:
     return md5(task.encode("utf-8", "surrogatepass"), usedforsecurity=False).hexdigest()[:8]
 
 
+def digest(text: str) -> str:
+    """Return the SHA-256 of `text` in hex."""
+    from hashlib import sha256  # as above
+
+    return sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
 def canonical(value: Any) -> str:
     """Return `value` as JSON that is the same for equal values: sorted keys, ASCII, no white space."""
     return dumps(value, sort_keys=True, separators=(",", ":"))
@@ -242,11 +250,24 @@ class Outcome:
     """Which item of `foreach` this is the outcome of, and its label."""
     members: tuple[Outcome, ...] = ()
     """One for each item of `foreach`, in their order: this is the outcome of the whole step."""
+    parts: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    """What decided the answer, where a journal is kept: by name the text and its digest."""
+    digest: str = ""
+    """Of the output as it was when it came, if what stands here was redacted for a journal since."""
+    recalled: bool = False
+    """Whether it was taken from the journal of the run."""
+    task_kind: str = ""
+    """What the task asks for, where its model was chosen by routing."""
 
     @property
     def seconds(self) -> float:
         """How long it took."""
         return self.finished - self.started
+
+    @staticmethod
+    def listing(members: Iterable[Outcome]) -> str:
+        """Return the outputs of a step's members, each under the label of its item."""
+        return "\n\n".join(f"### {m.item}\n\n{m.output}" for m in members if m.output)
 
 
 @dataclass(frozen=True)

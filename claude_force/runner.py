@@ -13,12 +13,14 @@ from itertools import count
 from queue import Empty, SimpleQueue
 from time import monotonic
 
-from . import conditions, dag, models
+from . import calls, conditions, dag
 from . import plan as plans
-from .errors import EmptyAnswer, ForceError, Interrupted, Refused, SchemaMismatch
-from .frozen import dataclass, replace
-from .records import Outcome, Usage, key
-from .verdict import combined, judge
+from .calls import Call
+from .errors import BudgetExceeded, EmptyAnswer, ForceError, Interrupted, SchemaMismatch
+from .frozen import replace
+from .parts import is_redacted, sources
+from .spending import is_unbilled
+from .verdict import combined
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,8 +29,8 @@ if TYPE_CHECKING:
 
     from .client import Transport
     from .line import Line
-    from .plan import Item, Job, Plan
-    from .records import Reply, Request, Status, Step
+    from .plan import Plan
+    from .records import Outcome, Reply, Step
 
 
 def run(plan: Plan, line: Line) -> Generator[Outcome]:
@@ -39,36 +41,22 @@ def run(plan: Plan, line: Line) -> Generator[Outcome]:
     was in flight as failed and raises Interrupted.
     """
     course = _Course(plan, line)
+    complete = False
     try:
         yield from course.travel()
+        complete = True
     except KeyboardInterrupt:
         course.interrupt()
         yield from course.travel()
         raise Interrupted("interrupted") from None
+    except GeneratorExit:  # the consumer was interrupted, or wants no more
+        course.interrupt()
+        deque(course.travel(), maxlen=0)  # recorded, and told to nobody
+        raise
     finally:
-        if course.in_flight:
-            line.abort()
-
-
-@dataclass(frozen=True)
-class _Call:
-    """One request to make: a step, or one member of its `foreach`; what it asks is known once it has started."""
-
-    job: Job
-    member: int | None = None
-    item: Item | None = None
-    attempt: int = 1
-    started: float = 0.0
-    request: Request | None = None
-    key: str | None = None
-
-    @property
-    def id(self) -> tuple[str, int | None]:
-        return self.job.step.id, self.member
-
-    @property
-    def name(self) -> str:
-        return self.job.step.id if self.item is None else f"{self.job.step.id}[{self.item.label[:60]}]"
+        course.abandon()
+        if line.tape:
+            line.tape.end(complete=complete)
 
 
 class _Course:
@@ -83,13 +71,17 @@ class _Course:
         self.waiting = {step.id: len(step.dependencies) for step in plan.workflow.steps}
         self.outcomes: dict[str, Outcome] = {}
         self.members: dict[str, list[Outcome | None]] = {}
-        self.ready: list[tuple[int, int, _Call]] = []
+        self.ready: list[tuple[int, int, Call]] = []
         self.numbers = count()
         self.decided: deque[Outcome] = deque()
-        self.arrived: SimpleQueue[tuple[_Call, Any, bool]] = SimpleQueue()
-        self.in_flight: dict[tuple[str, int | None], _Call] = {}
+        self.arrived: SimpleQueue[tuple[Call, Any, bool]] = SimpleQueue()
+        self.in_flight: dict[tuple[str, int | None], Call] = {}
+        self.held: list[Call] = []
+        """Calls that may cost more than is left, until what is set aside for those under way is known."""
         self.barred: set[str] = set()
         """Steps that failed, or were not run because one before them did."""
+        self.redacted: set[str] = set()
+        """Steps whose outputs came from the journal, and held secrets."""
         self.stopped = ""
         """Why nothing more is begun."""
         for step in plan.workflow.steps:
@@ -99,8 +91,7 @@ class _Course:
     def travel(self) -> Iterator[Outcome]:
         """Yield outcomes to the end; what an outcome leads to happens when the consumer comes back."""
         while (outcome := self.next()) is not None:
-            if outcome.key:
-                self.line.record(outcome)
+            self.keep(outcome)
             yield outcome
             self.settle(outcome)
 
@@ -122,24 +113,41 @@ class _Course:
         while self.ready and len(self.in_flight) < self.line.jobs and not self.stopped:
             self.start(heappop(self.ready)[2])
 
-    def start(self, call: _Call) -> None:
+    def start(self, call: Call) -> None:
         """Build a call's request and hand it to the pool, or decide at once what becomes of it."""
         call = replace(call, started=self.now())
         try:
             if not self.wanted(call):
                 self.decided.append(self.skipped(call, "its condition does not hold"))
                 return
-            request = plans.request(self.plan, call.job, self.outcomes, call.item)
-            call = replace(call, request=request, key=key(request))
-            if known := self.cached(call):
+            call = calls.asking(call, self.plan, self.outcomes, self.line.tape)
+            if known := self.recalled(call) or self.cached(call):
                 self.decided.append(known)
-                return
-            self.send(call, request, self.line.connect())
+            else:
+                self.send(call, self.line.connect())
+        except BudgetExceeded as error:
+            if error.retryable and self.in_flight:
+                self.held.append(call)
+            else:
+                self.decided.append(self.failed(call, error))
         except ForceError as error:
             self.decided.append(self.failed(call, error))
 
-    def send(self, call: _Call, request: Request, transport: Transport) -> None:
+    def recalled(self, call: Call) -> Outcome | None:
+        """Return the outcome that the journal has for a call, if it may be asked."""
+        tape = self.line.tape
+        if tape is None or call.job.step.id in self.line.anew:
+            return None
+        return calls.recalled(call, tape, self.now())
+
+    def send(self, call: Call, transport: Transport) -> None:
         """Hand a call to the pool, unless one like it is under way; what comes of it will arrive."""
+        request = call.request
+        assert request
+        for step_id in self.redacted.intersection(sources(call.job.step) if self.redacted else ()):
+            self.line.on_warning(f"{call.name} is given the output of '{step_id}' without the secrets that it held")
+        if self.line.spending:
+            call = replace(call, reservation=self.line.spending.reserve(request, call.job.agent.name))
         self.in_flight[call.id] = call
         self.line.on_start(call.job.step.id, call.item.label if call.item else None, request.model)
         deadline = self.deadline(call.job.step)
@@ -150,7 +158,7 @@ class _Course:
         )
         self.line.on_sent()
 
-    def receive(self, call: _Call, future: Any, shared: bool) -> Outcome | None:
+    def receive(self, call: Call, future: Any, shared: bool) -> Outcome | None:
         """Return what became of a call, or None if it is made again; `shared` if another one like it was sent."""
         if self.in_flight.pop(call.id, None) is None:
             return None  # it was interrupted, and has been told so
@@ -158,30 +166,55 @@ class _Course:
             reply: Reply = future.result()
         except ForceError as error:
             outcome = self.failed(call, error)
+            self.charge(call, 0, certain=shared or is_unbilled(error))
         else:
             outcome = self.answered(call, reply, cached=shared)
-            self.keep(call, outcome, reply)
+            self.charge(call, outcome.cost)
+            self.store(call, outcome, reply)
         if outcome.error and self.may_retry(call, outcome.error):
             self.line.on_notice(f"{call.name}: {outcome.error.message}; trying again")
             self.push(replace(call, attempt=call.attempt + 1))
             return None
         return outcome
 
-    def keep(self, call: _Call, outcome: Outcome, reply: Reply) -> None:
+    def charge(self, call: Call, cost: int | None, *, certain: bool = True) -> None:
+        """Put what a call cost in the place of what was set aside for it, and try again what was held for that."""
+        if self.line.spending and call.reservation:
+            self.line.spending.settle(call.reservation, cost, certain=certain)
+        while self.held:
+            self.push(self.held.pop())
+
+    def abandon(self) -> None:
+        """End what is in flight; nobody will know what it cost."""
+        if self.in_flight:
+            self.line.abort()
+        for call in self.in_flight.values():
+            self.charge(call, None)
+        self.in_flight.clear()
+
+    def keep(self, outcome: Outcome) -> None:
+        """Write down how a step ended, before anything that depends on it starts."""
+        if self.line.tape:
+            self.line.tape.keep(outcome)
+        if outcome.key and not outcome.recalled:
+            self.line.record(outcome)
+
+    def store(self, call: Call, outcome: Outcome, reply: Reply) -> None:
         """Put a new answer into the cache."""
         cache = self.line.cache
         if cache is not None and outcome.status == "ok" and call.key and self.may_share(call):
             cache.put(call.key, reply, agent=call.job.agent.name)
 
-    def may_share(self, call: _Call) -> bool:
+    def may_share(self, call: Call) -> bool:
         """Say whether this call's answer may come from, and serve, other calls like it."""
         agent = call.job.agent.name
         return self.line.cache is not None and call.job.step.cache and agent not in self.line.uncached_agents
 
-    def cached(self, call: _Call) -> Outcome | None:
+    def cached(self, call: Call) -> Outcome | None:
         """Return the outcome that the cache has for a call, if it may be asked."""
         cache = self.line.cache
-        if cache is None or not call.key or self.line.refresh or call.attempt > 1 or not self.may_share(call):
+        anew = self.line.refresh or call.attempt > 1 or call.job.step.id in self.line.anew
+        if cache is None or not call.key or anew or not self.may_share(call):
             return None
         reply = cache.get(call.key)
         outcome = reply and self.answered(call, reply, cached=True)
@@ -195,6 +228,8 @@ class _Course:
             self.gather(outcome)
             return
         self.outcomes[outcome.step] = outcome
+        if outcome.recalled and is_redacted(outcome):
+            self.redacted.add(outcome.step)
         if outcome.error:
             self.barred.add(outcome.step)
         for dependent in self.dependents[outcome.step]:
@@ -206,7 +241,7 @@ class _Course:
         """Make the calls of a step ready whose dependencies have all ended, or decide that it makes none."""
         job = self.plan.jobs[step_id]
         before = [self.outcomes[d] for d in job.step.dependencies]
-        whole = _Call(job)
+        whole = Call(job)
         if lacking := [d for d in job.step.dependencies if d in self.barred]:
             self.barred.add(step_id)
             ended = "failed" if self.outcomes[lacking[0]].error else "was not run"
@@ -218,7 +253,7 @@ class _Course:
         else:
             self.open_members(whole)
 
-    def open_members(self, whole: _Call) -> None:
+    def open_members(self, whole: Call) -> None:
         """Make one call ready for each item of a step's `foreach`."""
         step = whole.job.step
         try:
@@ -227,8 +262,9 @@ class _Course:
             self.decided.append(self.failed(replace(whole, started=self.now()), error))
             return
         if not items:
-            nothing = replace(whole, started=self.now())
-            self.decided.append(self.outcome(nothing, "ok", note="nothing to do: foreach has no items"))
+            now = self.now()
+            nothing = calls.outcome(replace(whole, started=now), "ok", now, note="nothing to do: foreach has no items")
+            self.decided.append(nothing)
             return
         self.members[step.id] = [None] * len(items)
         for member, item in enumerate(items):
@@ -249,19 +285,17 @@ class _Course:
         note = f"not started: {self.stopped}"
         done = [m for m in self.members.get(step_id, []) if m]
         if not done:
-            return self.skipped(_Call(self.plan.jobs[step_id]), note)
+            return self.skipped(Call(self.plan.jobs[step_id]), note)
         outcome = combined(done)
         return outcome if outcome.error else replace(outcome, status="skipped", note=note)
 
     def interrupt(self) -> None:
         """Begin nothing more, end what is in flight, and count it as failed."""
-        if self.in_flight:
-            self.line.abort()
         self.stopped = "interrupted"
         self.decided.extend(self.failed(call, Interrupted("interrupted")) for call in self.in_flight.values())
-        self.in_flight.clear()
+        self.abandon()
 
-    def push(self, call: _Call) -> None:
+    def push(self, call: Call) -> None:
         heappush(self.ready, (-self.ahead[call.job.step.id], next(self.numbers), call))
 
     def now(self) -> float:
@@ -271,56 +305,23 @@ class _Course:
         limits = [self.line.deadline, step.timeout_seconds and monotonic() + step.timeout_seconds]
         return min((limit for limit in limits if limit), default=None)
 
-    def wanted(self, call: _Call) -> bool:
+    def wanted(self, call: Call) -> bool:
         condition = call.job.step.when
         return condition is None or conditions.holds(
             condition, lambda name: plans.value_of(self.plan, name, self.outcomes, call.item)
         )
 
-    def may_retry(self, call: _Call, error: ForceError) -> bool:
+    def may_retry(self, call: Call, error: ForceError) -> bool:
         again = error.retryable or isinstance(error, EmptyAnswer | SchemaMismatch)
         in_time = self.line.deadline is None or monotonic() < self.line.deadline
         return again and in_time and call.attempt <= call.job.step.retries and not self.stopped
 
-    def answered(self, call: _Call, reply: Reply, *, cached: bool) -> Outcome:
-        error = judge(reply, call.job.max_tokens, call.job.step.schema)
-        unbilled = isinstance(error, Refused) and not reply.text
-        price = 0 if unbilled else self.price(reply, call.job.model.id)
-        return self.outcome(
-            call,
-            "failed" if error else "cached" if cached else "ok",
-            output=reply.text,
-            model=reply.model,
-            stop_reason=reply.stop_reason,
-            usage=Usage() if cached else reply.usage,
-            cost=0 if cached else price,
-            saved=price if cached else 0,
-            attempts=0 if cached else reply.attempts,
-            error=error,
-        )
+    def answered(self, call: Call, reply: Reply, *, cached: bool) -> Outcome:
+        return calls.answered(call, reply, self.now(), prices=self.line.prices or {}, cached=cached)
 
-    def price(self, reply: Reply, asked: str) -> int | None:
-        prices = self.line.prices or {}
-        cost = models.cost(reply.usage, reply.model, prices=prices)
-        return models.cost(reply.usage, asked, prices=prices) if cost is None else cost
+    def failed(self, call: Call, error: ForceError) -> Outcome:
+        return calls.failed(call, error, self.now())
 
-    def failed(self, call: _Call, error: ForceError) -> Outcome:
-        model, attempts = (call.request.model, error.attempts) if call.request else (None, 0)
-        return self.outcome(call, "failed", error=error, model=model, attempts=attempts)
-
-    def skipped(self, call: _Call, note: str) -> Outcome:
-        return self.outcome(replace(call, started=self.now()), "skipped", note=note)
-
-    def outcome(self, call: _Call, status: Status, **facts: Any) -> Outcome:
-        return Outcome(
-            step=call.job.step.id,
-            agent=call.job.agent.name,
-            status=status,
-            started=call.started,
-            finished=self.now(),
-            member=call.member,
-            item=call.item.label if call.item else None,
-            key=call.key,
-            task=call.request.user[-1].text if call.request else "",
-            **facts,
-        )
+    def skipped(self, call: Call, note: str) -> Outcome:
+        now = self.now()
+        return calls.outcome(replace(call, started=now), "skipped", now, note=note)

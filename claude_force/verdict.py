@@ -52,7 +52,7 @@ def combined(members: Sequence[Outcome]) -> Outcome:
         step=first.step,
         agent=first.agent,
         status="failed" if wrong else "ok" if "ok" in statuses else first.status,
-        output="\n\n".join(f"### {m.item}\n\n{m.output}" for m in members if m.output),
+        output=Outcome.listing(members),
         model=first.model,
         usage=sum((m.usage for m in members), start=Usage()),
         cost=total(m.cost for m in members),
@@ -62,4 +62,5 @@ def combined(members: Sequence[Outcome]) -> Outcome:
         attempts=sum(m.attempts for m in members),
         error=wrong[0].error if wrong else None,
         members=tuple(members),
+        recalled=all(m.recalled for m in members),
     )

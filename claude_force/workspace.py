@@ -8,13 +8,14 @@ from functools import cached_property
 from pathlib import Path
 from threading import Lock
 
-from . import attachments, config, library, pools, schema, workflow
+from . import attachments, config, dag, library, locations, pools, schema, workflow
 from . import plan as plans
 from .errors import UsageError, ValidationError
 from .frozen import replace
 from .line import Line
-from .recording import recorder
-from .records import Document, canonical
+from .recording import new_tape, recorder
+from .records import canonical
+from .storage import Storage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,9 +27,10 @@ if TYPE_CHECKING:
     from .line import Pool
     from .output import Screen
     from .plan import Plan
-    from .records import Agent, Skill, Workflow
-    from .stores.cache import ResponseCache
-    from .stores.memory import AgentMemory
+    from .records import Agent, Document, Skill, Workflow
+    from .routing import Router
+    from .spending import Spending
+    from .tape import Tape
 
 
 class Workspace:
@@ -47,12 +49,14 @@ class Workspace:
         start: Path | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> None:
-        start = start or _working_directory()
+        start = start or locations.working_directory()
         self.screen = screen
         self.environment = os.environ if environment is None else environment
-        self.home = _home(self.environment)
-        self.state = _project(start) or self.home
+        self.home = locations.home(self.environment)
+        self.state = locations.project(start) or self.home
         self.root = start if self.state == self.home else self.state.parent
+        self.auto_model: bool | None = None
+        """Whether to route; None leaves it to `routing.auto`."""
         self._config = Path(config) if config else None
         self._api_key = api_key
         self._flights = pools.Flights()
@@ -60,6 +64,9 @@ class Workspace:
         self._opening = Lock()
         self._pools: dict[int, Pool] = {}
         self._opened: list[Callable[[], object]] = []
+        self.stores = Storage(
+            self.state, self.home, settings=lambda: self.settings, keys=lambda: self.keys, warn=screen.warn
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -76,8 +83,7 @@ class Workspace:
         while self._opened:
             self._opened.pop()()
         self._pools.clear()
-        for name in ("cache", "memory"):
-            self.__dict__.pop(name, None)
+        self.stores.close()
 
     @cached_property
     def settings(self) -> Settings:
@@ -186,7 +192,15 @@ class Workspace:
             warn=self.screen.warn,
             files=files,
             sample=sample,
+            router=self._router(),
         )
+
+    def _router(self) -> Router | None:
+        if not (self.settings.routing_auto if self.auto_model is None else self.auto_model):
+            return None
+        from .router import router  # 3 ms of word lists that runs without routing need not pay
+
+        return router(self)
 
     def line(
         self,
@@ -195,69 +209,67 @@ class Workspace:
         jobs: int | None = None,
         timeout: float | None = None,
         use_cache: bool = True,
+        refresh: bool = False,
         run_id: str | None = None,
+        max_cost: float | None = None,
+        tape: Tape | None = None,
+        from_step: str | None = None,
         **wishes: Any,
     ) -> Line:
-        """Return what carries out the calls of `plan`; `wishes` are further fields of a Line."""
+        """Return what carries out the calls of `plan`; `wishes` are fields of a Line.
+
+        A workflow that runs under an id has a journal, a new one unless a `tape` is given. `from_step` and what
+        depends on it is asked anew; raises NotFound if there is no such step.
+        """
         if not self.settings.features_parallel_workflows_enabled:
             jobs = 1
         jobs = jobs or self.settings.performance_max_concurrent_agents
-        single = len(plan.jobs) == 1 and plan.workflow.steps[0].foreach is None
-        return Line(
+        anew = dag.since(plan.workflow, from_step) if from_step else frozenset()
+        if tape is None and run_id and plan.workflow.source != "agent":
+            tape = new_tape(self, plan, run_id)
+        if tape:
+            tape.note(cache=use_cache and self.settings.cache_enabled, refresh=refresh, from_step=from_step)
+            if jobs == 1:  # the first call is over before `on_sent` hears of it
+                tape.begin()
+        spending = self.stores.spending(run_id or new_run_id(), max_cost)
+        line = Line(
             connect=lambda: self.transport,
             abort=self.abort,
-            pool=pools.Aside() if single else pools.Inline() if jobs == 1 else self._threads(jobs),
+            pool=self._pool(plan, jobs),
             flights=self._flights,
             jobs=jobs,
             deadline=time.monotonic() + timeout if timeout else None,
             prices=self.settings.prices,
-            cache=self.cache if use_cache else None,
+            cache=self.stores.cache if use_cache else None,
+            refresh=refresh,
             uncached_agents=frozenset(self.settings.cache_exclude_agents),
+            spending=spending,
+            tape=tape,
+            anew=anew,
             on_notice=self.screen.note,
-            on_sent=self._get_ready,
+            on_warning=self.screen.warn,
+            on_sent=lambda: self._get_ready(tape, spending),
             record=recorder(self, plan.workflow, run_id),
-            **wishes,
         )
+        return replace(line, **wishes)
 
-    @cached_property
-    def cache(self) -> ResponseCache | None:
-        """The project's response cache, None if it is switched off."""
-        if not self.settings.cache_enabled:
-            return None
-        from .secret import user_secret
-        from .stores.cache import ResponseCache  # sqlite3 and shelve: 8 ms that other commands need not pay
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The user's own keys, which nothing may keep."""
+        keys = (self._api_key, *(self.environment.get(name) for name in ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN")))
+        return tuple(key for key in keys if key)
 
-        cache = ResponseCache(
-            self.state / "cache" / "responses.db",
-            secret=lambda: user_secret(self.home),
-            ttl_hours=self.settings.cache_ttl_hours,
-            max_size_mb=self.settings.cache_max_size_mb,
-            warn=self.screen.warn,
-        )
-        self._opened.append(cache.close)
-        return cache
+    def on_close(self, close: Callable[[], object]) -> None:
+        """Have `close` called when this workspace is closed."""
+        self._opened.append(close)
 
-    @cached_property
-    def memory(self) -> AgentMemory:
-        """What agents did in this project before."""
-        from .stores.memory import AgentMemory  # sqlite3: 5 ms that other commands need not pay
-
-        keys = [self._api_key, *(self.environment.get(name) for name in ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN"))]
-        memory = AgentMemory(
-            self.state / "agent_memory.db", known=tuple(key for key in keys if key), warn=self.screen.warn
-        )
-        self._opened.append(memory.close)
-        return memory
-
-    def recalled(self, agent: str, task: str, count: int) -> list[Document]:
-        """Return the `count` past sessions of `agent` that are most like `task`, as data to attach."""
-        found = self.memory.search(task, agent=agent, limit=count) if count else []
-        return [Document(f"past session of {s.timestamp}", f"Task:\n{s.task}\n\nResult:\n{s.result}") for s in found]
-
-    def _get_ready(self) -> None:
+    def _get_ready(self, tape: Tape | None, spending: Spending) -> None:
         """Open what an answer will need, while it is awaited."""
+        spending.warm()
+        if tape:
+            tape.begin()
         if self.settings.features_memory_enabled:
-            self.memory.warm()
+            self.stores.memory.warm()
 
     @property
     def transport(self) -> Transport:
@@ -282,15 +294,19 @@ class Workspace:
         if transport:
             transport.abort()
 
-    def _threads(self, count: int) -> Pool:
-        """Return the pool of threads that make calls, one for all runs of this workspace unless it is too small."""
+    def _pool(self, plan: Plan, count: int) -> Pool:
+        """Return where the calls of `plan` are made; threads serve all runs of this workspace that want as many."""
+        if len(plan.jobs) == 1 and plan.workflow.steps[0].foreach is None:
+            return pools.Aside()
+        if count == 1:
+            return pools.Inline()
         if count not in self._pools:
             pool = self._pools[count] = pools.threads(count)
             self._opened.append(lambda: pool.shutdown(wait=False, cancel_futures=True))
         return self._pools[count]
 
 
-_NOT_YET = ("budget.", "routing.", "skills.preload", "alerts", "circuit_breaker.")
+_NOT_YET = ("skills.preload", "alerts", "circuit_breaker.")
 """Settings that are read, and that nothing in this version follows."""
 
 
@@ -305,26 +321,3 @@ def new_run_id() -> str:
     now = time.time()
     stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime(now))
     return f"{stamp}{int(now * 1000) % 1000:03}-{os.urandom(3).hex()}"
-
-
-def _working_directory() -> Path:
-    try:
-        return Path.cwd()
-    except FileNotFoundError:
-        raise UsageError("the working directory is gone", hint="change to one that is there, or give -C") from None
-
-
-def _home(environment: Mapping[str, str]) -> Path:
-    if named := environment.get("CLAUDE_FORCE_HOME"):
-        return Path(named).absolute()
-    return Path(os.path.expanduser("~")).absolute() / ".claude"
-
-
-def _project(start: Path) -> Path | None:
-    """Return the `.claude` directory nearest above `start`; the one in the home directory makes no project."""
-    users = os.path.realpath(Path(os.path.expanduser("~")) / ".claude")
-    for directory in (start, *start.parents):
-        found = directory / ".claude"
-        if os.path.isdir(found) and os.path.realpath(found) != users:  # `Path.is_dir` raises where it may not look
-            return found
-    return None

@@ -59,9 +59,9 @@ def test_stats_tell_of_a_cache_that_is_not_there_yet(workspace, project):
 
 
 def test_stats_say_how_often_the_cache_had_the_answer(workspace):
-    workspace.cache.put("a", ANSWER)
+    workspace.stores.cache.put("a", ANSWER)
     for key in "aaab":
-        workspace.cache.get(key)
+        workspace.stores.cache.get(key)
     result = command("stats", workspace)
     assert (result.data["hits"], result.data["misses"], result.data["hit_rate"]) == (3, 1, 0.75)
     assert result.data["entries"] == 1
@@ -77,15 +77,15 @@ def test_commands_do_nothing_where_the_cache_is_switched_off(workspace, project)
 
 
 def test_clear_with_yes_removes_everything(workspace):
-    workspace.cache.put("a", ANSWER)
+    workspace.stores.cache.put("a", ANSWER)
     result = command("clear", workspace, "--yes")
     assert (result.data["removed"], result.text) == (1, "removed 1 kept answer")
-    assert workspace.cache.get("a") is None
+    assert workspace.stores.cache.get("a") is None
 
 
 @pytest.mark.parametrize("reply", ["y\n", "YES\n"])
 def test_clear_asks_on_a_terminal(workspace, stdin, said, reply):
-    workspace.cache.put("a", ANSWER)
+    workspace.stores.cache.put("a", ANSWER)
     stdin(reply)
     assert command("clear", workspace).data["removed"] == 1
     assert said.getvalue() == "remove 1 kept answer? [y/N]\n"
@@ -93,27 +93,27 @@ def test_clear_asks_on_a_terminal(workspace, stdin, said, reply):
 
 @pytest.mark.parametrize("reply", ["n\n", "\n", "\x04"])
 def test_clear_removes_nothing_without_a_yes(workspace, stdin, reply):
-    workspace.cache.put("a", ANSWER)
+    workspace.stores.cache.put("a", ANSWER)
     stdin(reply)
     with pytest.raises(ForceError, match="stay") as caught:
         command("clear", workspace)
     assert caught.value.exit_code == 1
-    assert workspace.cache.get("a") == ANSWER
+    assert workspace.stores.cache.get("a") == ANSWER
 
 
 @pytest.mark.parametrize("stream", [io.StringIO("y\n"), None])
 def test_clear_without_a_terminal_needs_yes(workspace, monkeypatch, stream):
-    workspace.cache.put("a", ANSWER)
+    workspace.stores.cache.put("a", ANSWER)
     monkeypatch.setattr("sys.stdin", stream)
     with pytest.raises(UsageError) as caught:
         command("clear", workspace)
     assert caught.value.exit_code == 2
     assert "--yes" in caught.value.hint
-    assert workspace.cache.get("a") == ANSWER
+    assert workspace.stores.cache.get("a") == ANSWER
 
 
 def test_clear_does_not_wait_for_a_reply_to_a_question_that_is_not_shown(workspace, stdin):
-    workspace.cache.put("a", ANSWER)
+    workspace.stores.cache.put("a", ANSWER)
     workspace.screen.configure(json=False, quiet=True, verbose=0, color="never")
     stdin("y\n")
     with pytest.raises(UsageError):
@@ -126,8 +126,8 @@ def test_clear_does_not_ask_about_nothing(workspace, monkeypatch):
 
 
 def test_verify_finds_answers_of_another_user_and_prune_removes_them(workspace):
-    workspace.cache.put("mine", ANSWER)
-    with ResponseCache(workspace.cache.path, secret=b"somebody else's") as other:
+    workspace.stores.cache.put("mine", ANSWER)
+    with ResponseCache(workspace.stores.cache.path, secret=b"somebody else's") as other:
         other.put("theirs", ANSWER)
     found = command("verify", workspace)
     assert (found.data["valid"], found.data["foreign"], found.data["success"], found.exit_code) == (1, 1, False, 1)
@@ -139,8 +139,8 @@ def test_verify_finds_answers_of_another_user_and_prune_removes_them(workspace):
 
 
 def test_verify_fails_where_the_cache_was_damaged(workspace, said):
-    workspace.cache.path.parent.mkdir()
-    workspace.cache.path.write_bytes(b"garbage" * 1000)
+    workspace.stores.cache.path.parent.mkdir()
+    workspace.stores.cache.path.write_bytes(b"garbage" * 1000)
     found = command("verify", workspace)
     assert (found.data["damaged"], found.exit_code) == (1, 1)
     assert "set aside" in said.getvalue()

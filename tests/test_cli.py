@@ -21,8 +21,16 @@ NEEDED = {
     "show agent": ("echo",),
     "show skill": ("s",),
     "show workflow": ("w",),
+    "show run": ("last",),
     "graph": ("w",),
+    "why": ("last", "s"),
+    "runs show": ("last",),
+    "runs diff": ("last", "last"),
+    "runs replay": ("last",),
     "memory search": ("words",),
+    "budget set": ("daily", "5"),
+    "route": ("echo", "words"),
+    "recommend": ("words",),
     "completion": ("bash",),
 }
 """What a command cannot do without."""

@@ -256,6 +256,118 @@ def test_the_users_paths_may_lead_anywhere(user):
     assert (agents["a"]["path"], agents["b"]["path"]) == (Path("/srv/a.md"), user.parent.parent / "b.md")
 
 
+def test_caps_of_both_files_hold_and_the_tightest_is_shown(user, file):
+    write(user, {"version": 2, "budget": {"run_usd": 1, "daily_usd": 5, "agents": {"a": 3, "b": 2}}})
+    theirs = {"run_usd": None, "daily_usd": 9, "monthly_usd": 50, "agents": {"a": 0.5, "c": None, "b": 4}}
+    write(file, {"version": 2, "budget": theirs})
+    found = quiet(file, user=user)
+    assert found.user_caps == {"run": 1, "daily": 5, "agent:a": 3, "agent:b": 2}
+    assert found.project_caps == {"daily": 9, "monthly": 50, "agent:a": 0.5, "agent:b": 4}
+    assert (found.budget_run_usd, found.budget_daily_usd, found.budget_monthly_usd) == (1, 5, 50)
+    assert found.budget_agents == {"a": 0.5, "b": 2, "c": None}
+    shown = {name: (value, origin) for name, value, origin in config.show(found) if name.startswith("budget.")}
+    assert shown == {
+        "budget.run_usd": (1, str(user)),
+        "budget.daily_usd": (5, str(user)),
+        "budget.monthly_usd": (50, str(file)),
+        "budget.agents.a": (0.5, str(file)),
+        "budget.agents.b": (2, str(user)),
+        "budget.agents.c": (None, str(file)),
+    }
+
+
+def test_in_the_home_project_the_caps_are_the_users(user):
+    write(user, {"version": 2, "budget": {"daily_usd": 5}})
+    found = quiet(user, user=user)
+    assert (found.user_caps, found.project_caps) == ({"daily": 5}, {})
+
+
+CHEAPER = [
+    ("claude-opus-5-5", {"input": 3.99, "output": 20}),
+    ("opus", {"input": 4, "output": 19.99}),
+    ("Claude Opus 5.5", {"input": 4000, "output": 0}),
+    ("claude-opus-5-5", {"input": 4, "output": 20, "cache_write_5m": 4.99}),
+    ("claude-opus-5-5", {"input": 4, "output": 20, "cache_write_1h": 0}),
+    ("claude-opus-5-5", {"input": 4, "output": 20, "cache_read": 0.19}),
+    ("claude-haiku-5-5", {"input": 0.1, "output": 0.5}),  # and what a long prompt costs is gone
+    ("mine", {"input": 0, "output": 2}),
+]
+
+
+@pytest.mark.parametrize(("model", "row"), CHEAPER)
+def test_a_project_cannot_lower_a_price(user, file, model, row):
+    write(user, {"version": 2, "prices": {"mine": {"input": 1, "output": 2}}})
+    write(file, {"version": 2, "prices": {model: row}})
+    found, warnings = load(file, user=user)
+    assert found.prices == found.user_prices == {"mine": {"input": 1, "output": 2}}
+    name = f'"{model}"' if " " in model else model
+    assert warnings == [f"{file}: prices.{name}: ignored, a project cannot lower a price; it belongs in {user}"]
+
+
+def test_a_project_may_raise_a_price_and_name_one_that_nobody_knows(user, file):
+    theirs = {"claude-opus-5-5": {"input": 4, "output": 21}, "new": {"input": 0, "output": 0}}
+    write(user, {"version": 2, "prices": {"mine": {"input": 1, "output": 2}}})
+    found = quiet(write(file, {"version": 2, "prices": theirs}), user=user)
+    assert found.prices == {"mine": {"input": 1, "output": 2}, **theirs}
+    assert found.user_prices == {"mine": {"input": 1, "output": 2}}
+
+
+def test_the_user_may_lower_a_price(user):
+    write(user, {"version": 2, "prices": {"opus": {"input": 1, "output": 2}}})
+    assert quiet(user=user).prices == quiet(user=user).user_prices == {"opus": {"input": 1, "output": 2}}
+
+
+# changes
+
+
+def test_a_change_leaves_all_else_as_it_is(file):
+    write(file, '{"zzz": 1, "budget": {"daily_usd": 3, "run_usd": null}, "version": 2, "größe": "ä"}')
+    file.chmod(0o640)
+    config.change(file, ("budget", "daily_usd"), 5)
+    config.change(file, ("budget", "agents", "a"), 0.5)
+    budget = {"daily_usd": 5, "run_usd": None, "agents": {"a": 0.5}}
+    expected = {"zzz": 1, "budget": budget, "version": 2, "größe": "ä"}
+    assert file.read_text(encoding="utf-8") == json.dumps(expected, indent=2, ensure_ascii=False) + "\n"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o640
+    assert os.listdir(file.parent) == ["claude.json"]
+
+
+def test_a_change_makes_a_file_that_is_not_there(tmp_path):
+    path = tmp_path / "new" / "claude.json"
+    config.change(path, ("budget", "daily_usd"), 5)
+    assert json.loads(path.read_text()) == {"version": 2, "budget": {"daily_usd": 5}}
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+
+
+def test_an_older_file_stays_one_when_it_is_changed(file):
+    config.change(write(file, OLD), ("budget", "daily_usd"), 5)
+    assert json.loads(file.read_text()) == {**OLD, "budget": {"daily_usd": 5}}
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"budget": 1}', '{"version": 9}', '{"budget": {"agents": []}}'])
+def test_a_wrong_file_is_not_changed(file, text):
+    write(file, text)
+    with pytest.raises(ConfigError, match=r"claude\.json"):
+        config.change(file, ("budget", "agents", "a"), 5)
+    assert file.read_text() == text
+
+
+def test_a_link_is_not_followed_when_changing(file, tmp_path):
+    target = write(tmp_path / "target.json", {"name": "x"})
+    file.symlink_to(target)
+    with pytest.raises(ConfigError, match="symbolic link") as caught:
+        config.change(file, ("budget", "daily_usd"), 5)
+    assert str(target) in caught.value.hint
+    assert json.loads(target.read_text()) == {"name": "x"}
+
+
+def test_a_place_that_cannot_be_written_is_an_error(tmp_path):
+    (tmp_path / "taken").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(ConfigError, match="cannot be written"):
+        config.change(tmp_path / "taken" / "claude.json", ("budget", "daily_usd"), 5)
+
+
 # errors
 
 
@@ -274,6 +386,8 @@ def test_the_users_paths_may_lead_anywhere(user):
         ('{"cache": {"exclude_agents": "a"}}', ': cache.exclude_agents: expected a list of names, got "a"'),
         ('{"cache": []}', ": cache: expected an object, got []"),
         ('{"budget": {"run_usd": "1"}}', ': budget.run_usd: expected a number or null, got "1"'),
+        ('{"budget": {"agents": {"a": "1"}}}', ': budget.agents.a: expected a number or null, got "1"'),
+        ('{"budget": {"agents": 1}}', ": budget.agents: expected an object, got 1"),
         ('{"agents": {"a b": {"effort": "mad"}}}', ': agents."a b".effort: expected low or medium or'),
         ('{"agents": {"a": "x.md"}}', ': agents.a: expected an object, got "x.md"'),
         ('{"workflows": {"w": {"steps": {}}}}', ": workflows.w.steps: expected a list of objects, got {}"),
@@ -362,6 +476,7 @@ json_values = st.recursive(
 )
 full = {
     **CONTRACT,
+    "budget": {"daily_usd": 1, "agents": {"a": 1}},
     "alerts": {"a": 1},
     "prices": {"m": {"input": 1, "output": 2}},
     "base_url": "https://x.example",

@@ -35,7 +35,7 @@ def workspace(project, said, clock):
     with Workspace(screen=Screen(stdout=io.StringIO(), stderr=said)) as opened:
         path = project / ".claude" / "agent_memory.db"
         with AgentMemory(path, clock=lambda: clock[0], warn=opened.screen.warn) as memory:
-            opened.__dict__["memory"] = memory
+            opened.stores.__dict__["memory"] = memory
             yield opened
 
 
@@ -43,7 +43,9 @@ def workspace(project, said, clock):
 def filled(workspace, clock):
     for number, (agent, task) in enumerate([("writer", "Bake bread"), ("writer", "Bake\ncake"), ("poet", "Sing")]):
         clock[0] = NOON + number * DAY
-        workspace.memory.store(agent, task, f"result {number}", success=agent == "writer", metadata={"n": number})
+        workspace.stores.memory.store(
+            agent, task, f"result {number}", success=agent == "writer", metadata={"n": number}
+        )
     return workspace
 
 
@@ -106,7 +108,7 @@ def test_recent_of_nothing_says_so_beside_stdout(workspace, said):
 
 
 def test_stats_tell_the_success_of_each_agent_and_repeated_tasks(filled):
-    filled.memory.store("poet", "Sing", "")
+    filled.stores.memory.store("poet", "Sing", "")
     result = command("stats", filled)
     assert result.data["success_rate"] == 0.75
     assert result.data["schema_version"] == 1
@@ -119,7 +121,7 @@ def test_prune_with_yes_removes_what_is_older(filled, clock):
     clock[0] = NOON + 10 * DAY
     result = command("prune", filled, "--older-than", "8.5", "--yes")
     assert (result.data["removed"], result.text) == (2, "removed 2 sessions")
-    assert [session.task for session in filled.memory.export()] == ["Sing"]
+    assert [session.task for session in filled.stores.memory.export()] == ["Sing"]
 
 
 def test_prune_keeps_to_the_setting_unless_told_otherwise(filled, project, clock):
@@ -143,7 +145,7 @@ def test_prune_removes_nothing_without_a_yes(filled, stdin, clock, reply):
     with pytest.raises(ForceError, match="stay") as caught:
         command("prune", filled, "--older-than", "0")
     assert caught.value.exit_code == 1
-    assert len(filled.memory.recent()) == 3
+    assert len(filled.stores.memory.recent()) == 3
 
 
 @pytest.mark.parametrize("stream", [io.StringIO("y\n"), None])
@@ -153,7 +155,7 @@ def test_prune_without_a_terminal_needs_yes(filled, monkeypatch, stream):
         command("prune", filled)
     assert caught.value.exit_code == 2
     assert "--yes" in caught.value.hint
-    assert len(filled.memory.recent()) == 3
+    assert len(filled.stores.memory.recent()) == 3
 
 
 def test_prune_does_not_wait_for_a_reply_to_a_question_that_is_not_shown(filled, stdin):

@@ -64,7 +64,7 @@ def executions(place: Place, rounds: int) -> Iterator[Figure]:
         )
         own = [ours - floor for ours, floor in zip(took["ours"], took["bare"], strict=True)]
         yield figure("an execution, all stores, beyond the bare call", "ms", own, took["bare"], 1.0, "ours at most")
-        cache = workspace.cache
+        cache = workspace.stores.cache
         assert cache
         yield from _look_ups(cache, rounds, took["bare"])
 
@@ -108,7 +108,7 @@ def _projects(place: Place, entries: int) -> tuple[Path, Path]:
         directory = place.directory / name
         (directory / ".claude").mkdir(parents=True, exist_ok=True)
         with place.workspace(start=directory) as workspace:
-            cache = workspace.cache
+            cache = workspace.stores.cache
             assert cache
             for _ in range(count):
                 cache.put(novel(), Reply(ANSWER, "claude", "end_turn"))

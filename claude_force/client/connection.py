@@ -15,14 +15,13 @@ from io import BufferedReader, RawIOBase
 from queue import Empty, SimpleQueue
 from time import monotonic
 
-from ..errors import ConnectionFailed, Interrupted, TimedOut
+from ..errors import ConnectionFailed, ForceError, Interrupted, TimedOut
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ssl import SSLContext
     from typing import Any
 
-    from ..errors import ForceError
     from .endpoint import Endpoint
 
 _READ_BYTES = 64 * 1024
@@ -96,8 +95,10 @@ class Pool:
             self._lent.add(connection)  # before it is open, so that an abort can end the wait for it
         try:
             connection.open(self._context() if self._endpoint.scheme == "https" else None)
-        except BaseException:
+        except BaseException as error:
             self.give_back(connection)
+            if isinstance(error, ForceError):
+                error.sent = False
             raise
         return connection
 

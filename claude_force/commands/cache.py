@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def stats(args: Namespace, workspace: Workspace) -> Result:
     """Show how often the cache had the answer, and how much it holds, over all processes."""
-    cache = workspace.cache
+    cache = workspace.stores.cache
     nothing = {"hits": 0, "misses": 0, "hit_rate": 0.0, "evictions": 0, "size_mb": 0.0, "entries": 0}
     found = cache.stats() if cache else nothing
     lines = [
@@ -37,7 +37,7 @@ def clear_options(parser: ArgumentParser) -> None:
 
 def clear(args: Namespace, workspace: Workspace) -> Result:
     """Remove all kept answers, if the user says yes."""
-    cache = workspace.cache
+    cache = workspace.stores.cache
     count = cache.stats()["entries"] if cache else 0
     if count and not args.yes:
         _ask(f"remove {plural(int(count), 'kept answer')}? [y/N]", workspace)
@@ -46,12 +46,12 @@ def clear(args: Namespace, workspace: Workspace) -> Result:
 
 def prune(args: Namespace, workspace: Workspace) -> Result:
     """Remove answers that have expired, and those that another user's key signed."""
-    return _removed(workspace.cache.prune() if workspace.cache else 0)
+    return _removed(workspace.stores.cache.prune() if workspace.stores.cache else 0)
 
 
 def verify(args: Namespace, workspace: Workspace) -> Result:
     """Read all kept answers and check that they are whole and this user's; fails if some are not."""
-    found = workspace.cache.verify() if workspace.cache else {"valid": 0, "expired": 0, "foreign": 0, "damaged": 0}
+    found = workspace.stores.cache.verify() if workspace.stores.cache else {"valid": 0, "expired": 0, "foreign": 0, "damaged": 0}
     text = f"{plural(found['valid'], 'valid answer')}, {found['expired']:,} expired, {found['foreign']:,} foreign"
     error = _fault(found)
     data = {"schema_version": 1, "success": error is None, **found, "error": error.facts() if error else None}

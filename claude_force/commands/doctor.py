@@ -1,4 +1,4 @@
-"""`doctor`: what this machine, the settings and the network say, and what to do about it.
+"""`doctor`: what this machine, the stores, the settings and the network say, and what to do about it.
 
 Every check ends in one sentence and none of them stops the others. A key is looked at and sent, never shown.
 """
@@ -14,6 +14,7 @@ from ..errors import AuthenticationFailed, ForceError, NotFound, UsageError
 from ..frozen import replace
 from ..records import Result
 from ..reports.table import plural
+from .health import health
 from .machine import Check, clock, machine
 
 TYPE_CHECKING = False
@@ -32,16 +33,21 @@ PATIENCE_SECONDS = 5.0
 
 def doctor_options(parser: ArgumentParser) -> None:
     """Add the options of `doctor`."""
+    parser.add_argument("--cron", action="store_true", help="check too whether things would run from cron")
     parser.add_argument("--offline", action="store_true", help="do not touch the network")
 
 
 def doctor(args: Namespace, workspace: Workspace) -> Result:
-    """Check this machine, the settings, the key and the address; exit 1 if something is a problem."""
+    """Check this machine, the stores, the settings, the key and the address; exit 1 if something is a problem."""
     settings, wrong = _settings(workspace)
-    checks = [*machine(workspace), wrong or _settings_files(workspace)]
+    checks = [*machine(workspace), *health(workspace), wrong or _settings_files(workspace)]
     if not wrong:
         checks += [*_extras(settings.client), *_models(workspace)]
     checks += _network(workspace, settings, offline=args.offline)
+    if args.cron:
+        from .cron import checks as cron_checks  # what other checks need not load
+
+        checks += cron_checks(workspace)
     bad = any(check.status == "problem" for check in checks)
     data = {"schema_version": 1, "success": not bad, "checks": [vars(check) for check in checks]}
     return Result(data, _text(checks), exit_code=1 if bad else 0)

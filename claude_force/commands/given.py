@@ -27,15 +27,24 @@ def task_options(parser: ArgumentParser) -> None:
 def run_options(parser: ArgumentParser) -> None:
     """Add the limits of a run."""
     parser.add_argument("--timeout", type=seconds, metavar="S", help="seconds after which to give up, with status 124")
+    routing = parser.add_mutually_exclusive_group()
+    routing.add_argument("--auto-model", action="store_true", default=None, help="choose models by the task")
+    routing.add_argument("--no-auto-model", dest="auto_model", action="store_false", help="whatever claude.json says")
     caching = parser.add_mutually_exclusive_group()
     caching.add_argument("--no-cache", action="store_true", help="neither look into the cache nor keep the answer")
     caching.add_argument("--refresh", action="store_true", help="ask anew, and keep the new answer in the cache")
+    parser.add_argument("--max-cost", type=dollars, metavar="USD", help="send no call that could take the run above it")
     parser.add_argument("--dry-run", action="store_true", help="show the exact requests and their cost, send nothing")
 
 
 def limits(args: Namespace) -> dict[str, Any]:
     """Return what `run_options` added, as `Workspace.line` takes it."""
-    return {"timeout": args.timeout, "use_cache": not args.no_cache, "refresh": args.refresh}
+    return {
+        "timeout": args.timeout,
+        "max_cost": args.max_cost,
+        "use_cache": not args.no_cache,
+        "refresh": args.refresh,
+    }
 
 
 def task(args: Namespace) -> str | None:
@@ -97,6 +106,17 @@ def positive(text: str) -> int:
     if not text.isdecimal() or not int(text):
         raise ArgumentTypeError(f"expected a whole number above 0, got '{text}'")
     return int(text)
+
+
+def dollars(text: str) -> float:
+    """Return the amount from 0 that an option was given, `0.5` or `$0.5`."""
+    try:
+        amount = float(text.removeprefix("$"))
+    except ValueError:
+        amount = -1
+    if not 0 <= amount < float("inf"):
+        raise ArgumentTypeError(f"expected an amount in dollars from 0, got '{text}'")
+    return amount
 
 
 def seconds(text: str) -> float:

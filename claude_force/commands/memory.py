@@ -27,7 +27,7 @@ def search_options(parser: ArgumentParser) -> None:
 
 def search(args: Namespace, workspace: Workspace) -> Result:
     """List the sessions that are most like a text, the best first."""
-    found = workspace.memory.search(args.query, agent=args.agent, limit=args.limit)
+    found = workspace.stores.memory.search(args.query, agent=args.agent, limit=args.limit)
     rows = [(f"{session.score:.1f}", *_cells(session)) for session in found]
     if not found:
         workspace.screen.note("no session is like that")
@@ -41,7 +41,7 @@ def recent_options(parser: ArgumentParser) -> None:
 
 def recent(args: Namespace, workspace: Workspace) -> Result:
     """List the last sessions, the newest first."""
-    found = workspace.memory.recent(args.limit, agent=args.agent)
+    found = workspace.stores.memory.recent(args.limit, agent=args.agent)
     if not found:
         workspace.screen.note("no session is remembered")
     return Result(_facts(found), _listed(_HEADINGS, list(map(_cells, found)), workspace))
@@ -53,7 +53,7 @@ def stats_options(parser: ArgumentParser) -> None:
 
 def stats(args: Namespace, workspace: Workspace) -> Result:
     """Show how often each agent succeeded, and which tasks were given more than once."""
-    found = workspace.memory.stats()
+    found = workspace.stores.memory.stats()
     agents = [(a["agent_name"], f"{a['sessions']:,}", f"{a['success_rate']:.1%}") for a in found["agents"]]
     tasks = [(task["task_hash"], f"{task['sessions']:,}", first_line(task["task"])) for task in found["repeated_tasks"]]
     parts = [
@@ -73,9 +73,9 @@ def prune_options(parser: ArgumentParser) -> None:
 def prune(args: Namespace, workspace: Workspace) -> Result:
     """Remove old sessions, if the user says yes."""
     days = workspace.settings.memory_retention_days if args.older_than is None else args.older_than
-    if workspace.memory.recent(1) and not args.yes:
+    if workspace.stores.memory.recent(1) and not args.yes:
         consent.ask(f"the sessions older than {days:g} days", workspace)
-    removed = workspace.memory.prune(days)
+    removed = workspace.stores.memory.prune(days)
     return Result({"schema_version": 1, "success": True, "removed": removed}, f"removed {plural(removed, 'session')}")
 
 
@@ -86,7 +86,7 @@ def export_options(parser: ArgumentParser) -> None:
 
 def export(args: Namespace, workspace: Workspace) -> Result:
     """Print all sessions as JSON, the oldest first."""
-    sessions = _facts(list(workspace.memory.export()))
+    sessions = _facts(list(workspace.stores.memory.export()))
     if args.format == "json":
         return Result(sessions, json.dumps(sessions, indent=2))
     return Result(sessions, "\n".join(map(json.dumps, sessions)))

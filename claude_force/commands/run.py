@@ -14,7 +14,7 @@ from ..reports.result import of_agent, of_workflow, verdict
 from ..reports.table import duration, money, plural
 from ..runner import run
 from ..workspace import new_run_id
-from . import given, targets
+from . import given, scheduled, targets
 from .dry_run import dry_run
 
 TYPE_CHECKING = False
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ..plan import Plan
     from ..records import Outcome
     from ..workspace import Workspace
+    from .resume import Resumed
     from .targets import Folder
 
 
@@ -44,8 +45,10 @@ def agent_options(parser: ArgumentParser) -> None:
     parser.add_argument("--no-stream", action="store_true", help="show the answer when it is complete")
     parser.add_argument("-o", "--output", metavar="FILE", help="write the answer to FILE instead of stdout")
     given.run_options(parser)
+    scheduled.options(parser)
 
 
+@scheduled.unattended
 def agent(args: Namespace, workspace: Workspace) -> Result:
     """Run one agent on a task."""
     target = targets.file(args.output)
@@ -60,8 +63,10 @@ def agent(args: Namespace, workspace: Workspace) -> Result:
     files = [given.attached(name) for name in args.file]
     task = given.required_task(args)
     recall = workspace.settings.memory_recall if args.recall is None else args.recall
-    files += workspace.recalled(args.name, task, recall)
+    files += workspace.stores.recalled(args.name, task, recall)
+    workspace.auto_model = args.auto_model
     plan = workspace.plan(source, task, files=files, sample=args.sample)
+    scheduled.check_frozen(plan, args, workspace)
     if args.dry_run:
         return dry_run(plan, workspace.settings)
     screen = workspace.screen
@@ -88,8 +93,12 @@ def agent(args: Namespace, workspace: Workspace) -> Result:
 
 def workflow_options(parser: ArgumentParser) -> None:
     """Add the options of `run workflow`."""
-    parser.add_argument("name", metavar="NAME", help="the workflow, see 'list workflows', or a .toml or .json file")
+    parser.add_argument(
+        "name", metavar="NAME", nargs="?", help="the workflow, see 'list workflows', or a .toml or .json file"
+    )
     given.task_options(parser)
+    parser.add_argument("--resume", metavar="RUN_ID", help="go on with a run: its id, the beginning of it, or 'last'")
+    parser.add_argument("--from", dest="from_step", metavar="STEP", help="ask STEP, and what depends on it, anew")
     pace = parser.add_mutually_exclusive_group()
     pace.add_argument("--parallel", action="store_true", help="steps side by side where they can be (the default)")
     pace.add_argument("--sequential", action="store_true", help="one step after the other")
@@ -98,22 +107,44 @@ def workflow_options(parser: ArgumentParser) -> None:
     parser.add_argument("--on-error", choices=("stop", "continue"), default="stop", help="what a failed step means")
     parser.add_argument("-o", "--output", metavar="DIR", help="write each step's answer and result.json to DIR")
     given.run_options(parser)
+    scheduled.options(parser)
+    scheduled.lock_option(parser)
 
 
+@scheduled.unattended
 def workflow(args: Namespace, workspace: Workspace) -> Result:
     """Run a workflow, its steps in parallel where they can be."""
-    source = workspace.workflow(args.name)
-    task = given.task(args) or ""
-    if any(task.startswith(f"{i.name}=") for i in source.inputs):
-        raise UsageError(f"'{task}' was taken for the task", hint=f"to set an input, write --input {task}")
-    plan = workspace.plan(source, task, given=given.inputs(args.input))
+    workspace.auto_model = args.auto_model
+    plan, resumed = _planned(args, workspace)
+    scheduled.check_frozen(plan, args, workspace)
     if args.dry_run:
         return dry_run(plan, workspace.settings)
     folder = targets.Folder(args.output, workspace.screen.warn) if args.output else None
-    run_id = new_run_id()
-    limits = {"jobs": 1 if args.sequential else args.jobs, **given.limits(args)}
+    run_id = resumed.journal.run_id if resumed else new_run_id()
+    limits = {"jobs": 1 if args.sequential else args.jobs, "from_step": args.from_step, **given.limits(args)}
+    if resumed:
+        limits["tape"] = resumed.tape(plan)
     outcomes, error = follow(plan, workspace, run_id, folder=folder, stop=args.on_error == "stop", **limits)
-    return report(plan, outcomes, error, workspace, run_id, folder)
+    result = report(plan, outcomes, error, workspace, run_id, folder)
+    if error:
+        workspace.screen.note(f"to go on with it: claude-force run workflow --resume {run_id}")
+    return result
+
+
+def _planned(args: Namespace, workspace: Workspace) -> tuple[Plan, Resumed | None]:
+    """Return the plan that the arguments ask for, and the run that it goes on with, if it is one."""
+    task, inputs = given.task(args), given.inputs(args.input)
+    if args.resume:
+        from .resume import resume  # 2 ms that other runs need not pay
+
+        resumed = resume(workspace, args.resume, args.name, task, inputs)
+        return workspace.plan(resumed.source, resumed.task, given=resumed.inputs), resumed
+    if args.name is None:
+        raise UsageError("no workflow is named", hint="see 'list workflows', or give --resume")
+    source = workspace.workflow(args.name)
+    if task and any(task.startswith(f"{i.name}=") for i in source.inputs):
+        raise UsageError(f"'{task}' was taken for the task", hint=f"to set an input, write --input {task}")
+    return workspace.plan(source, task or "", given=inputs), None
 
 
 def follow(

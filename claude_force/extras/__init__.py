@@ -19,6 +19,14 @@ PARTS: dict[str, dict[str, tuple[str, str, str, str]]] = {
         "http": ("claude_force.client.http", "HttpTransport", "", ""),
         "anthropic": ("claude_force.extras.anthropic_sdk", "SdkTransport", "anthropic", "anthropic"),
     },
+    "embedder": {
+        "sentence-transformers": (
+            "claude_force.extras.sentence_transformers",
+            "SentenceEmbedder",
+            "sentence_transformers",
+            "semantic",
+        ),
+    },
 }
 
 

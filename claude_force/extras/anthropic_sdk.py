@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any
 
+    from ..client import OnHead
     from ..client.endpoint import Endpoint
     from ..records import Reply, Request
 
@@ -45,7 +46,12 @@ class SdkTransport:
             raise AuthenticationFailed(f"the SDK has no usable credentials: {excerpt(str(error))}") from error
 
     def __call__(
-        self, request: Request, *, on_text: Callable[[str], None] | None = None, deadline: float | None = None
+        self,
+        request: Request,
+        *,
+        on_text: Callable[[str], None] | None = None,
+        deadline: float | None = None,
+        on_head: OnHead | None = None,
     ) -> Reply:
         """Send `request` once and return the reply. Raises as `client` says."""
         if self._aborted.is_set():
@@ -53,7 +59,7 @@ class SdkTransport:
         if not self._authenticated():
             hint = "set ANTHROPIC_API_KEY, or sign in with a profile of the SDK"
             raise AuthenticationFailed("there is no API key", hint=hint)
-        stream = self._sent(request, deadline)
+        stream = self._sent(request, deadline, on_head)
         answer = Answer(on_text, request_id=stream.response.headers.get("request-id"), secrets=self._endpoint.secrets)
         with stream, _cut_at(deadline, stream.response):
             if "json" in stream.response.headers.get("content-type", "").lower():
@@ -93,12 +99,17 @@ class SdkTransport:
         client = self._client
         return bool(client.api_key or client.auth_token or client.credentials or self._endpoint.authenticated)
 
-    def _sent(self, request: Request, deadline: float | None) -> anthropic.Stream[Any]:
+    def _sent(self, request: Request, deadline: float | None, on_head: OnHead | None) -> anthropic.Stream[Any]:
         with self._translated(deadline):
-            stream: anthropic.Stream[Any] = self._client.messages.create(
-                **payload(request), stream=True, timeout=self._patience(deadline)
-            )
-            return stream
+            try:
+                stream: anthropic.Stream[Any] = self._client.messages.create(
+                    **payload(request), stream=True, timeout=self._patience(deadline)
+                )
+            except anthropic.APIStatusError as error:
+                _tell(on_head, error.response)
+                raise
+        _tell(on_head, stream.response)
+        return stream
 
     def _take_all(self, stream: anthropic.Stream[Any], answer: Answer, deadline: float | None) -> None:
         events = iter(stream)
@@ -194,6 +205,11 @@ def _cut_at(deadline: float | None, response: httpx2.Response) -> Iterator[None]
         yield
     finally:
         alarm.cancel()
+
+
+def _tell(on_head: OnHead | None, response: httpx2.Response) -> None:
+    if on_head:
+        on_head(response.status_code, response.headers.get)
 
 
 def _cut(opened: socket.socket) -> None:

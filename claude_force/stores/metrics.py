@@ -95,6 +95,7 @@ def line(
         "cache_read_input_tokens": usage.cache_read_input_tokens,
         "cache_creation_input_tokens": usage.cache_creation_input_tokens,
         "stop_reason": outcome.stop_reason,
+        "task_kind": outcome.task_kind,
         "attempts": outcome.attempts,
     }
     return facts | {name: value for name, value in optional.items() if value} | {"price_version": price_version}

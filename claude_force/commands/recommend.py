@@ -1,0 +1,62 @@
+"""`recommend`: which agents fit a task, how surely, and why."""
+
+from __future__ import annotations
+
+import sys
+
+from ..errors import UsageError
+from ..records import Result
+from ..reports.table import table
+from ..selection import lexical
+from . import given
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+    from collections.abc import Sequence
+
+    from ..selection import Choice
+    from ..workspace import Workspace
+
+
+def recommend_options(parser: ArgumentParser) -> None:
+    """Add the options of `recommend`."""
+    given.task_options(parser)
+    parser.add_argument("--top", type=given.positive, default=3, metavar="N", help="how many agents at most (3)")
+    parser.add_argument(
+        "--method", choices=("lexical", "semantic"), default="lexical", help="by words, or by meaning with a model"
+    )
+    parser.add_argument("--model", metavar="M", help="the model of --method semantic, a directory or a name")
+
+
+def recommend(args: Namespace, workspace: Workspace) -> Result:
+    """List the agents that fit a task, best first; status 1 if none does, as `grep` has it."""
+    found = _found(_task(args), args, workspace)
+    data = [dict(vars(choice)) for choice in found]
+    if not found:
+        workspace.screen.note("no agent fits this task; claude-force list agents shows what there is")
+        return Result(data, exit_code=1)
+    rows = [(choice.agent, f"{choice.confidence:.0%}", choice.reason) for choice in found]
+    return Result(data, table(("AGENT", "CONFIDENCE", "REASON"), rows, width=workspace.screen.page))
+
+
+def _found(task: str, args: Namespace, workspace: Workspace) -> Sequence[Choice]:
+    if args.method == "lexical":
+        if args.model:
+            raise UsageError("--model has no meaning for --method lexical", hint="add --method semantic")
+        return lexical.recommend(task, workspace.agents(), top=args.top)
+    from ..choosing import SemanticSelector  # 3 ms, besides the seconds that its model takes
+
+    with SemanticSelector(args.model, workspace=workspace) as selector:
+        return selector.select(task, top=args.top)
+
+
+def _task(args: Namespace) -> str:
+    text = given.task(args)
+    if text is None and not (sys.stdin is None or sys.stdin.isatty()):
+        args.task = "-"
+        text = given.task(args)
+    if text is None or not text.strip():
+        what = "no task" if text is None else "the task is empty"
+        raise UsageError(what, hint='give it in quotes, as in: claude-force recommend "Find out why …"')
+    return text

@@ -1,0 +1,66 @@
+"""`run workflow --resume`: which run goes on, with which workflow, task and inputs."""
+
+from __future__ import annotations
+
+from .. import recording
+from ..errors import UsageError
+from ..frozen import dataclass
+from ..stores.runs import find_run
+from ..tape import Tape
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ..plan import Plan
+    from ..records import Workflow
+    from ..stores.journal import Journal
+    from ..stores.transcript import Transcript
+    from ..workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Resumed:
+    """A run that goes on: its journal, held open, what is in it, and what it is told to do."""
+
+    journal: Journal
+    past: Transcript
+    source: Workflow
+    task: str
+    inputs: Mapping[str, str]
+
+    def tape(self, plan: Plan) -> Tape:
+        """Return the journal as the run that follows `plan` uses it."""
+        return Tape(self.past, journal=self.journal, plan=plan)
+
+
+def resume(
+    workspace: Workspace, spelling: str, name: str | None, task: str | None, inputs: Mapping[str, str]
+) -> Resumed:
+    """Return the run that `spelling` means, ready to go on with today's files.
+
+    What is not given again, the workflow's `name`, the `task` and the `inputs`, is taken from the journal. Raises
+    UsageError if there is no such run or it is one of another workflow, and Busy if it is still going.
+    """
+    source = workspace.workflow(name) if name else None
+    run = find_run(workspace.state / "runs", spelling, workflow=source.name if source else None)
+    journal = recording.journal(workspace, run.name)
+    workspace.on_close(journal.close)
+    past = journal.open()
+    if not past.sessions:
+        raise UsageError(f"run {run.name} was ended before it began", hint="start it anew")
+    facts = past.sessions[-1].plan
+    if origin := facts.get("options", {}).get("replay_of"):
+        raise UsageError(f"run {run.name} replays run {origin} and cannot be resumed", hint="replay that one again")
+    told = facts["workflow"]
+    if source is None:
+        source = workspace.workflow(told["path"] if told["source"] == "path" else told["name"])
+    if source.name != told["name"]:
+        raise UsageError(f"run {run.name} is one of workflow '{told['name']}', not of '{source.name}'")
+    kept = {f"input {name}": facts["inputs"][name] for name in facts["given"] if name not in inputs}
+    kept |= {"task": facts["task"]} if task is None else {}
+    for what in (name for name, digest in kept.items() if digest in past.redacted):
+        workspace.screen.warn(f"the {what} comes from the journal, without its secrets; give it again to have it whole")
+    texts = {name.removeprefix("input "): past.texts[digest] for name, digest in kept.items()}
+    task = texts.pop("task", "") if task is None else task
+    return Resumed(journal, past, source, task, texts | dict(inputs))

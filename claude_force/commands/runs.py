@@ -1,0 +1,105 @@
+"""`runs list`, `show` and `diff`: what became of past runs of workflows."""
+
+from __future__ import annotations
+
+from itertools import islice
+
+from ..errors import ForceError, Interrupted, NotFound
+from ..records import Result
+from ..reports import run_report
+from ..reports.result import of_step, verdict
+from ..reports.table import plural
+from ..stores import runs
+from ..stores.transcript import FILE, outcomes, read, workflow
+from . import given
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from ..records import Outcome
+    from ..stores.runs import Summary
+    from ..workspace import Workspace
+
+RUN_HELP = "the run: its id, the beginning of it, or 'last'"
+
+
+def list_runs_options(parser: ArgumentParser) -> None:
+    """Add the options of `runs list`."""
+    parser.add_argument("--workflow", metavar="NAME", help="only runs of this workflow")
+    parser.add_argument("--limit", type=given.positive, default=20, metavar="N", help="how many at most (20)")
+
+
+def list_runs(args: Namespace, workspace: Workspace) -> Result:
+    """List past runs, the newest first."""
+    found = list(islice(runs.summaries(_directory(workspace), workflow=args.workflow), args.limit))
+    if not found:
+        workspace.screen.note("there is no run yet")
+    return Result([*map(run_report.listing_facts, found)], run_report.listing(found, width=workspace.screen.page))
+
+
+def show_options(parser: ArgumentParser) -> None:
+    """Add the options of `runs show` and `show run`."""
+    parser.add_argument("name", metavar="RUN_ID", help=RUN_HELP)
+    parser.add_argument("--step", metavar="STEP", help="print what this step put out")
+
+
+def show(args: Namespace, workspace: Workspace) -> Result:
+    """Show a run's course, its steps with their costs, and its critical path; or what one step put out."""
+    run = runs.find_run(_directory(workspace), args.name)
+    transcript = read(run / FILE)
+    ended = outcomes(transcript)
+    if args.step:
+        return _output(ended, args.step, run.name)
+    summary, graph = runs.summary(run), workflow(transcript)
+    facts = run_report.run_facts(summary, graph, ended, _error(summary, ended))
+    notes = []
+    if (sessions := len(transcript.sessions)) > 1:
+        notes.append(f"resumed {plural(sessions - 1, 'time')}; pauses are left out of the times")
+    if transcript.damaged:
+        notes.append(f"{plural(transcript.damaged, 'line')} of its journal were cut short by a crash and left out")
+    screen = workspace.screen
+    text = run_report.run_text(
+        summary, graph, ended, width=min(screen.page, 120), blocks=screen.draws_blocks, notes=notes
+    )
+    return Result(facts, text)
+
+
+def diff_options(parser: ArgumentParser) -> None:
+    """Add the options of `runs diff`."""
+    parser.add_argument("a", metavar="A", help=RUN_HELP)
+    parser.add_argument("b", metavar="B", help="the run to compare it with")
+
+
+def diff(args: Namespace, workspace: Workspace) -> Result:
+    """Show which steps of two runs differ: in what decided them, in their output and in their cost."""
+    found = [runs.find_run(_directory(workspace), spelling) for spelling in (args.a, args.b)]
+    a, b = map(runs.summary, found)
+    ended = [{o.step: o for o in outcomes(read(run / FILE))} for run in found]
+    differing = run_report.differences(*ended)
+    data = {
+        "schema_version": 1,
+        "a": run_report.listing_facts(a),
+        "b": run_report.listing_facts(b),
+        "steps": differing,
+    }
+    return Result(data, run_report.differences_text(a, b, differing, width=workspace.screen.page))
+
+
+def _directory(workspace: Workspace) -> Path:
+    return workspace.state / "runs"
+
+
+def _output(ended: Sequence[Outcome], step: str, run_id: str) -> Result:
+    by_step = {o.step: o for o in ended}
+    if step not in by_step:
+        raise NotFound("step that ended", step, by_step, where=f"run {run_id}: ")
+    return Result({"schema_version": 1, "run_id": run_id, "step": step, **of_step(by_step[step])}, by_step[step].output)
+
+
+def _error(summary: Summary, ended: Sequence[Outcome]) -> ForceError | None:
+    if summary.status == "interrupted":
+        return Interrupted("the run was interrupted", hint=f"--resume {summary.run_id} goes on")
+    return verdict(ended, stop=True)

@@ -1,0 +1,170 @@
+"""`status`: how the project's workflows stand, and whether one of them is overdue."""
+
+from __future__ import annotations
+
+import re
+import time
+from argparse import ArgumentTypeError
+from calendar import timegm
+
+from ..errors import ForceError, NotFound, reason
+from ..frozen import dataclass
+from ..records import Result
+from ..reports.standing import Standing, standings
+from ..reports.table import duration, money, plural, table
+from .scheduled import is_running
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+    from collections.abc import Sequence
+    from typing import Any
+
+    from ..reports.standing import Run
+    from ..workspace import Workspace
+
+_UNITS = {"m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A workflow at one moment; `running` is since when it runs under its lock, in seconds since the epoch."""
+
+    name: str
+    standing: Standing
+    running: float | None
+    overdue: bool
+    now: float
+
+    @property
+    def state(self) -> str:
+        last = self.standing.last
+        if self.running is not None:
+            return "running"
+        return last.status if last else "never run"
+
+
+def status_options(parser: ArgumentParser) -> None:
+    """Add the options of `status`."""
+    parser.add_argument("names", metavar="WORKFLOW", nargs="*", help="these alone (those that can be run, or have run)")
+    stale = "say nothing, but exit 1 if one has not succeeded for so long, as in 90m, 26h or 2d; never counts if named"
+    parser.add_argument("--stale", type=_span, metavar="AGE", help=stale)
+
+
+def status(args: Namespace, workspace: Workspace) -> Result:
+    """Show when each workflow last succeeded and failed, what its last run cost, and whether it is running."""
+    rows = _rows(args, workspace)
+    overdue = [row for row in rows if row.overdue]
+    error = _alarm(overdue, args.stale) if overdue else None
+    data = {
+        "schema_version": 1,
+        "success": error is None,
+        "stale_seconds": args.stale,
+        "workflows": [_facts(row) for row in rows],
+        "error": error.facts() if error else None,
+    }
+    silent = args.stale is not None and not workspace.screen.verbose
+    return Result(data, "" if silent else _text(rows, workspace), error, 1 if error else 0)
+
+
+def _rows(args: Namespace, workspace: Workspace) -> list[_Row]:
+    known = {w.name: w.source for w in workspace.workflows()}
+    try:
+        found = standings(workspace.state, args.names or [n for n, source in known.items() if source != "bundled"])
+    except OSError as error:
+        raise ForceError(f"cannot read {error.filename or 'the metrics'}: {reason(error)}") from None
+    for name in args.names:
+        if name not in known and not found[name].last:
+            raise NotFound("workflow", name, {*known, *(n for n, standing in found.items() if standing.last)})
+    now = time.time()
+    rows = []
+    for name in args.names or sorted(found):
+        overdue = args.stale is not None and _is_overdue(found[name], now - args.stale, named=bool(args.names))
+        rows.append(_Row(name, found[name], is_running(workspace.state, name), overdue, now))
+    return rows
+
+
+def _is_overdue(standing: Standing, limit: float, *, named: bool) -> bool:
+    """Say whether the last success is before `limit`; who has never run is not overdue unless `named`."""
+    if standing.success:
+        return _seconds(standing.success) < limit
+    return named or standing.last is not None
+
+
+def _alarm(overdue: Sequence[_Row], limit: float) -> ForceError:
+    told = [
+        f"'{row.name}' ({_ago(row.standing.success, row.now) if row.standing.success else 'never'})" for row in overdue
+    ]
+    have = "has" if len(overdue) == 1 else "have"
+    message = f"{plural(len(overdue), 'workflow')} {have} not succeeded for {_age(limit)}: {', '.join(told)}"
+    return ForceError(message, hint="see: claude-force status")
+
+
+def _facts(row: _Row) -> dict[str, Any]:
+    standing = row.standing
+    return {
+        "workflow": row.name,
+        "state": row.state,
+        "running_since": row.running and _iso(row.running),
+        "stale": row.overdue,
+        "last_run": _run(standing.last, row.now),
+        "last_success": _run(standing.success, row.now),
+        "last_failure": _run(standing.failure, row.now),
+    }
+
+
+def _run(run: Run | None, now: float) -> dict[str, Any] | None:
+    if run is None:
+        return None
+    seconds = _seconds(run)
+    facts = {"run_id": run.run_id, "status": run.status, "finished": _iso(seconds)}
+    return facts | {"age_seconds": round(max(now - seconds, 0)), "estimated_cost": run.cost}
+
+
+def _text(rows: Sequence[_Row], workspace: Workspace) -> str:
+    if not rows:
+        return "no workflow has run yet"
+    cells = [
+        (
+            row.name,
+            row.state,
+            _when(row.standing.success, row.now),
+            _when(row.standing.failure, row.now),
+            money(round(run.cost * 1e9) if run.cost is not None else None) if (run := row.standing.last) else "",
+        )
+        for row in rows
+    ]
+    headings = ("WORKFLOW", "STATE", "LAST SUCCESS", "LAST FAILURE", "LAST COST")
+    return table(headings, cells, width=workspace.screen.page)
+
+
+def _when(run: Run | None, now: float) -> str:
+    if run is None:
+        return "never"
+    return f"{time.strftime('%Y-%m-%d %H:%M', time.localtime(_seconds(run)))}, {_ago(run, now)}"
+
+
+def _ago(run: Run, now: float) -> str:
+    return f"{_age(max(now - _seconds(run), 0))} ago"
+
+
+def _age(seconds: float) -> str:
+    if seconds < 2 * 86_400:
+        return duration(max(round(seconds), 1))
+    return f"{int(seconds // 86_400)} d {int(seconds % 86_400 // 3600)} h"
+
+
+def _seconds(run: Run) -> float:
+    """Return the end of a run in seconds since the epoch."""
+    return timegm(time.strptime(run.finished, "%Y-%m-%dT%H:%M:%S"))
+
+
+def _iso(seconds: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
+
+
+def _span(text: str) -> float:
+    match = re.fullmatch(r"(\d{1,9})([mhdw])", text, re.ASCII)
+    if not match or not int(match[1]):
+        raise ArgumentTypeError(f"expected a time span such as 90m, 26h or 2d, got '{text}'")
+    return float(int(match[1]) * _UNITS[match[2]])

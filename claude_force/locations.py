@@ -1,0 +1,37 @@
+"""Where a user's own things and a project's lie, found from the environment and the working directory."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from .errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def working_directory() -> Path:
+    """Return the working directory; raises UsageError if it was deleted."""
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        raise UsageError("the working directory is gone", hint="change to one that is there, or give -C") from None
+
+
+def home(environment: Mapping[str, str]) -> Path:
+    """Return the directory of the user's own settings, library and state."""
+    if named := environment.get("CLAUDE_FORCE_HOME"):
+        return Path(named).absolute()
+    return Path(os.path.expanduser("~")).absolute() / ".claude"
+
+
+def project(start: Path) -> Path | None:
+    """Return the `.claude` directory nearest above `start`; the one in the home directory makes no project."""
+    users = os.path.realpath(Path(os.path.expanduser("~")) / ".claude")
+    for directory in (start, *start.parents):
+        found = directory / ".claude"
+        if os.path.isdir(found) and os.path.realpath(found) != users:  # `Path.is_dir` raises where it may not look
+            return found
+    return None

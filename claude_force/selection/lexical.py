@@ -1,0 +1,42 @@
+"""Which agents fit a task by its words. It knows what an agent says of itself, and nothing of what the words mean."""
+
+from __future__ import annotations
+
+from . import Choice
+from .bm25 import Index
+from .confidence import chosen, listed
+from .profile import WEIGHTS, profiles
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..records import Agent
+    from .bm25 import Match
+
+_MOST_WORDS = 5
+"""Words of a task that a reason names."""
+
+
+def recommend(task: str, agents: Sequence[Agent], *, top: int = 3) -> list[Choice]:
+    """Return at most `top` agents that fit `task`, best first; an empty list if none does."""
+    index = index_of(agents)
+    return [
+        Choice(agents[place].name, round(confidence, 3), reason(index.matches(task, place)))
+        for place, confidence in chosen(index.scores(task), "lexical", top)
+    ]
+
+
+def index_of(agents: Sequence[Agent]) -> Index:
+    """Return the index of what `agents` say of themselves."""
+    return Index(profiles(agents), WEIGHTS)
+
+
+def reason(matches: Sequence[Match]) -> str:
+    """Return in words which words of a task are found where; a concept in brackets says what is meant by a word."""
+    found: dict[str, list[str]] = {}
+    for match in matches[:_MOST_WORDS]:
+        word = match.word.lower()
+        differs = match.concept and match.concept != word
+        found.setdefault(match.field, []).append(f"'{word}' ({match.concept})" if differs else f"'{word}'")
+    return "; ".join(f"{field}: {listed(words)}" for field, words in found.items())

@@ -1,0 +1,196 @@
+"""The journal of one run, as it is written while the run goes on: `journal.jsonl` and `lock` in the run's directory.
+
+Knows lines, texts and the lock. What the lines say is read back by `transcript`; what a plan looks like as data, and
+what of it is worth recalling, is known above.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import ExitStack
+from json import dumps
+from json.encoder import encode_basestring_ascii
+from types import MappingProxyType
+
+from .. import files
+from ..errors import Busy, reason
+from ..records import digest
+from .transcript import FILE, VERSION, Transcript, read
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from pathlib import Path
+    from typing import Any
+
+    from ..records import Outcome
+    from .transcript import Entry
+
+LOCK = "lock"
+_NO_TEXTS: Mapping[str, str] = MappingProxyType({})
+_FLAGS = os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
+
+
+class Journal:
+    """`journal.jsonl` in `directory`, made if absent: a JSON object a line, only ever appended to; 0600 in 0700.
+
+    A text stands in it once, by its digest, redacted, `known` secrets too. A line and the texts that are new in it
+    are one write, so a killed process leaves all of it or, on a full disk, an unfinished line, which readers skip: the
+    next line starts on its own. Nothing is forced to the disk: a power failure may lose the last seconds. The lock on
+    `lock` is held from `open` to `close`, and dies with its holder.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        known: Iterable[str] = (),
+        warn: Callable[[str], object],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.directory = directory
+        self.run_id = directory.name
+        self._known = tuple(known)
+        self._warn = warn
+        self._clock = clock
+        self._held = ExitStack()
+        self._descriptor = -1
+        self._texts: set[str] = set()
+        self._is_new = True
+        self._torn = False
+        self._failed = False
+
+    def open(self) -> Transcript:
+        """Take the lock and return what is in the journal so far.
+
+        Raises Busy if another process carries out this run. Where nothing can be written that is warned of, and
+        the run goes on without.
+        """
+        past = Transcript()
+        try:
+            files.private_directory(self.directory)
+            free = self._held.enter_context(files.locked(self.directory / LOCK, wait=False))
+            past = read(self.directory / FILE)
+            self._descriptor = os.open(self.directory / FILE, _FLAGS, 0o600)
+            self._held.callback(os.close, self._descriptor)
+            self._is_new, self._torn = _state(self._descriptor)
+        except OSError as error:
+            self._complain(reason(error))
+            self.close()
+            return past
+        if not free:
+            self.close()
+            raise Busy(f"run {self.run_id} is still going", hint="wait for its end; 'runs list' shows it")
+        self._texts.update(past.texts)
+        return past
+
+    def begin(self, facts: Mapping[str, Any], texts: Mapping[str, str], *, workflow: str, steps: int) -> None:
+        """Write that a process begins, or resumes, the run; `facts` are its plan, whose texts are named by digest.
+
+        A journal that is not open yet is opened.
+        """
+        if self._descriptor < 0:
+            self.open()
+        now = self._now()
+        if self._is_new:
+            self._append({"run": self.run_id, "journal": VERSION, "workflow": workflow, "steps": steps, "began": now})
+        self._append({"session": now, **facts}, texts)
+
+    def keep(self, outcome: Outcome, fingerprint: str, output: str) -> Entry:
+        """Write how a step, or a member of one, ended, and return the line; `output` is the digest of its output."""
+        texts = {d: text for text, d in outcome.parts.values()}
+        entry = _entry(outcome, fingerprint, texts)
+        if outcome.output:
+            entry["output"] = output
+            if not outcome.members:  # the members' own lines have it
+                texts[output] = outcome.output
+        self._append(entry, texts)
+        return entry
+
+    def end(self, facts: Mapping[str, Any]) -> None:
+        """Write that the run has ended; `facts` say how."""
+        self._append({"end": self._now(), **facts})
+
+    def close(self) -> None:
+        """Let go of the lock; nothing more is written."""
+        self._descriptor = -1
+        self._held.close()
+
+    def _append(self, entry: Mapping[str, Any], texts: Mapping[str, str] = _NO_TEXTS) -> None:
+        if self._descriptor < 0:
+            return
+        new = {name: text for name, text in texts.items() if name not in self._texts}
+        lines = [*([""] if self._torn else []), *(self._text(*text) for text in new.items()), dumps(entry), ""]
+        data = "\n".join(lines).encode()
+        try:
+            written = os.write(self._descriptor, data)
+        except OSError as error:
+            self._complain(reason(error))
+            return
+        self._torn = written != len(data)
+        if self._torn:
+            self._complain("the disk is full")
+        else:
+            self._texts |= new.keys()
+
+    def _text(self, name: str, text: str) -> str:
+        from ..redaction import redact  # 10 ms, which readers need not pay
+
+        clean = redact(text, self._known)
+        redacted = ', "redacted": true' if clean != text else ""
+        return (
+            f'{{"text": "{name}", "is": {encode_basestring_ascii(clean)}{redacted}}}'  # `dumps` takes thrice the time
+        )
+
+    def _complain(self, why: str) -> None:
+        if not self._failed:
+            self._failed = True
+            self._warn(f"run {self.run_id} cannot be resumed from here: its journal cannot be written: {why}")
+
+    def _now(self) -> str:
+        milliseconds = int(self._clock() * 1000)
+        return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(milliseconds // 1000)) + f".{milliseconds % 1000:03}Z"
+
+
+def _entry(outcome: Outcome, fingerprint: str, texts: dict[str, str]) -> Entry:
+    """Return the line of an outcome, without what does not apply; its free texts are added to `texts`."""
+
+    def named(text: str) -> str:
+        name = digest(text)
+        texts[name] = text
+        return name
+
+    entry: Entry = {"step": outcome.step}
+    if outcome.member is not None:
+        entry["member"] = outcome.member
+    entry |= {"agent": outcome.agent, "status": outcome.status}
+    if outcome.parts:
+        entry |= {"fingerprint": fingerprint, "parts": {name: d for name, (_, d) in outcome.parts.items()}}
+    plain = {name: value for name in _OPTIONAL if (value := getattr(outcome, name))}
+    entry |= plain | {
+        "cost": outcome.cost,
+        "started": round(outcome.started, 4),
+        "finished": round(outcome.finished, 4),
+    }
+    if usage := {name: count for name, count in vars(outcome.usage).items() if count}:
+        entry["usage"] = usage
+    if outcome.members:
+        entry["members"] = len(outcome.members)
+    if outcome.note and not outcome.recalled:
+        entry["note"] = named(outcome.note)
+    if outcome.error:
+        entry["error"] = {**outcome.error.facts(), "message": named(outcome.error.message)}
+    return entry
+
+
+_OPTIONAL = ("key", "model", "stop_reason", "saved", "attempts", "recalled")
+
+
+def _state(descriptor: int) -> tuple[bool, bool]:
+    """Return whether a file is empty, and whether its last line is unfinished."""
+    found = os.fstat(descriptor)
+    if not found.st_size:
+        return True, False
+    os.lseek(descriptor, -1, os.SEEK_END)
+    return False, os.read(descriptor, 1) != b"\n"

@@ -1,0 +1,342 @@
+"""What was spent and what is about to be: one ledger for all threads and processes of a project, or of a user.
+
+It knows amounts, runs, agents, days and months. It does not know what a request costs, whose caps hold, nor the words
+in which a refusal is told. Amounts are whole nanodollars, days those of UTC, by which the API bills.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from contextlib import suppress
+from pathlib import Path
+from threading import RLock
+
+from ..errors import BudgetExceeded
+from ..files import private_directory
+from ..frozen import dataclass
+from .holders import Holder
+from .periods import PERIOD, day_of, end, window
+from .sqlite import is_damage, transaction
+from .state import LEDGER, open_state
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Self, TypeVar
+
+    T = TypeVar("T")
+
+    Caps = Mapping[str, int | None]
+    """By scope the most that may be spent: `run`, `daily`, `monthly`, or `agent:NAME`, which is by the day."""
+
+_MOST = 10**18
+"""A thousand million dollars: sums of a few stay within 64 bits."""
+_SPENT = (
+    "SELECT coalesce(sum(max(amount, 0)), 0), coalesce(sum(max(uncertain, 0)), 0), max(period), "
+    "(SELECT coalesce(sum(max(amount, 0)), 0) FROM holds WHERE {held}) "
+    "FROM spent WHERE scope = :scope AND period BETWEEN :first AND :last"
+)
+_OUT_OF_REACH = "make room on the disk, or make the file and its directory writable"
+_BY_DAY = "day BETWEEN :first AND :last || '~'"
+_OF_RUN = _SPENT.format(held="run = :run")
+_OF_AGENT = _SPENT.format(held=f"agent = :agent AND {_BY_DAY}")
+_OF_ALL = _SPENT.format(held=_BY_DAY)
+_CHARGE = (  # saturates: beyond 64 bits SQLite would go on in floating point
+    "INSERT INTO spent VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET "
+    "amount = min(amount + excluded.amount, 4000000000000000000), "
+    "uncertain = min(uncertain + excluded.uncertain, 4000000000000000000)"
+)
+
+
+@dataclass(frozen=True)
+class Hold:
+    """What a call may cost, set aside until it is settled; it counts on the day on which the call was sent."""
+
+    id: int
+    """0 if nothing is set aside."""
+    holder: str
+    run_id: str
+    agent: str
+    day: str
+    amount: int
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How a scope stands at the time `now`: `uncertain` is the part of `spent` that may not have been billed."""
+
+    scope: str
+    limit: int | None
+    spent: int
+    uncertain: int
+    reserved: int
+    now: float
+    """In seconds since 1970."""
+    period: str
+    """The last day or month that counts; the run's id for a run."""
+
+    @property
+    def left(self) -> int | None:
+        """What may still be spent; None without a limit."""
+        return None if self.limit is None else max(0, self.limit - self.spent - self.reserved)
+
+    @property
+    def resets_at(self) -> float | None:
+        """When nothing is spent any more, in seconds since 1970; None for a run, which never begins anew."""
+        return None if self.scope == "run" else end(self.period)
+
+
+class Ledger:
+    """On disk: `state.db` at `path`, with a row of `spent` for each run, day, month, and day of an agent.
+
+    It has a row of `holds` for each call under way under a cap, and `holders/` beside it a locked file for each process
+    that makes such calls. Sums are kept, so that no verb becomes slower with the history.
+
+    A killed process loses nothing that was settled; what it held is released when a cap would otherwise refuse. A power
+    failure takes no call that was settled under a cap. A damaged file is never set aside: money would be forgotten.
+
+    Each day has its own sum, which never exceeds the cap whatever the clock does, and what is dated up to a month ahead
+    counts too: a clock that is set back opens nothing, or by more than that, what the earlier day left over.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        clock: Callable[[], float] = time.time,
+        warn: Callable[[str], object] = lambda _: None,
+    ) -> None:
+        """Open nothing yet; `clock` gives seconds since 1970. Threads may share it, a fork opens it anew."""
+        self.path = Path(path)
+        self._clock, self._warn = clock, warn
+        self._lock = RLock()
+        self._connection: sqlite3.Connection | None = None
+        self._inherited: list[sqlite3.Connection | None] = []
+        self._identity: tuple[int, int] | None = None
+        self._process = os.getpid()
+        self._synchronous = ""
+        self._holder = Holder(self.path.parent / "holders")
+        self._owed: list[tuple[Hold, int, bool]] = []
+        """What is to be charged, and whether that is certain; what a full disk did not take is tried again."""
+        self._silent = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def reserve(self, amount: int, *, run_id: str, agent: str, caps: Caps) -> Hold | Standing:
+        """Set `amount` aside for a call, or return how the first of `caps` stands that it could break.
+
+        What dead processes held is released first. Raises BudgetExceeded where the ledger cannot be read or written.
+        """
+        try:
+            return self._do(lambda connection: self._reserve(connection, min(amount, _MOST), run_id, agent, caps))
+        except (sqlite3.Error, OSError) as error:
+            raise self._refusal(error) from error
+
+    def settle(self, hold: Hold, spent: int, *, certain: bool = True) -> None:
+        """Charge what a call cost in the place of what was set aside; if not `certain`, it may have cost less.
+
+        Never raises for the disk: what it does not take is warned of once, stays reserved, and is tried again.
+        """
+        with self._lock:
+            self._leave_parent()
+            self._owed.append((hold, min(spent, _MOST), certain))
+            self._attempt(_nothing, "what a call cost stays reserved")
+
+    def note(self, spent: int, *, run_id: str, agent: str, certain: bool = True) -> None:
+        """Charge what a call cost for which nothing was reserved; what the disk does not take is warned of once."""
+        if self._silent or not spent:
+            return
+        with self._lock:
+            self._leave_parent()
+            debt = (Hold(0, "", run_id, agent, day_of(self._clock()), 0), min(spent, _MOST), certain)
+            self._owed.append(debt)
+            self._attempt(_nothing, "what calls cost is not recorded")
+            if debt in self._owed:
+                self._owed.remove(debt)
+
+    def standing(self, caps: Caps, *, run_id: str = "") -> list[Standing]:
+        """Return how each scope of `caps` stands, for `run` that of `run_id`; None is no limit. Looking makes no file.
+
+        What dead processes held is released first, if the file can be written. Raises BudgetExceeded for a file that
+        cannot be read.
+        """
+        now = self._clock()
+        if not os.path.lexists(self.path):
+            return [_stands(None, scope, limit, run_id, now) for scope, limit in caps.items()]
+        try:
+            with self._lock:
+                self._tidy()
+                return [_stands(self._opened(), scope, limit, run_id, now) for scope, limit in caps.items()]
+        except (sqlite3.Error, OSError) as error:
+            raise self._refusal(error) from error
+
+    def warm(self) -> None:
+        """Open the file now, while there is time, rather than at the first `note`."""
+        if not self._silent:
+            self._attempt(_nothing, "what calls cost is not recorded")
+
+    def close(self) -> None:
+        """Close the file; the next use opens it again. What was reserved and never settled is charged as uncertain."""
+        with self._lock:
+            if self._process == os.getpid() and self._connection and self._holder.held:
+                self._attempt(self._abandon, "what calls under way cost is not recorded")
+            self._let_go()
+
+    def _reserve(
+        self, connection: sqlite3.Connection, amount: int, run_id: str, agent: str, caps: Caps
+    ) -> Hold | Standing:
+        now = self._clock()  # once: between two looks at the clock a day could end
+        refusal = _in_the_way(connection, amount, run_id, caps, now)
+        if refusal and refusal.reserved and self._release_dead(connection):
+            refusal = _in_the_way(connection, amount, run_id, caps, now)
+        if refusal:
+            return refusal
+        row = (self._holder.id, run_id, agent, day_of(now), amount)
+        cursor = connection.execute("INSERT INTO holds VALUES (NULL, ?, ?, ?, ?, ?)", row)
+        return Hold(cursor.lastrowid or 0, *row)
+
+    def _release_dead(self, connection: sqlite3.Connection) -> int:
+        """Release what dead processes hold; return the number of their calls. In a transaction, so one at a time."""
+        holders = {holder for (holder,) in connection.execute("SELECT DISTINCT holder FROM holds")}
+        dead = self._holder.dead(holders)
+        return sum(connection.execute("DELETE FROM holds WHERE holder = ?", (holder,)).rowcount for holder in dead)
+
+    def _tidy(self) -> None:
+        try:
+            self._do(self._release_dead)
+        except sqlite3.OperationalError as error:
+            if _code(error) & 0xFF != sqlite3.SQLITE_READONLY:
+                raise
+
+    def _abandon(self, connection: sqlite3.Connection) -> None:
+        """Charge what this process still holds: nobody knows any more what became of those calls."""
+        mine = connection.execute("SELECT * FROM holds WHERE holder = ?", (self._holder.id,)).fetchall()
+        for row in mine:
+            hold = Hold(*row)
+            _charge(connection, hold, hold.amount, certain=False)
+
+    def _attempt(self, work: Callable[[sqlite3.Connection], object], otherwise: str) -> None:
+        try:
+            self._do(work)
+        except (sqlite3.Error, OSError) as error:
+            if not self._silent:
+                self._warn(f"the ledger {self.path}: {_reason(error)}; {otherwise}")
+            self._silent = True
+
+    def _do(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Charge what is owed and do `work`, both or neither."""
+        with self._lock:
+            connection = self._opened()
+            # a reservation need not survive a power failure: neither does its process
+            self._synchronise(connection, "FULL" if any(hold.id for hold, _, _ in self._owed) else "NORMAL")
+            with transaction(connection):
+                for hold, spent, certain in self._owed:
+                    _charge(connection, hold, spent, certain=certain)
+                found = work(connection)
+            self._owed.clear()
+            return found
+
+    def _synchronise(self, connection: sqlite3.Connection, level: str) -> None:
+        if level != self._synchronous:
+            connection.execute(f"PRAGMA synchronous = {level}")
+            self._synchronous = level
+
+    def _leave_parent(self) -> None:
+        """In a fork, begin anew: it must neither use nor close the connection of its parent, nor pay what that owes."""
+        if self._process != os.getpid():
+            self._inherited.append(self._connection)
+            self._connection, self._process, self._synchronous = None, os.getpid(), ""
+            self._owed.clear()
+
+    def _opened(self) -> sqlite3.Connection:
+        self._leave_parent()
+        if self._connection and _identity(self.path) != self._identity:
+            self._let_go()  # somebody removed the file, and others count in a new one
+        if self._connection is None:
+            self._connection, self._identity = _open(self.path), _identity(self.path)
+        return self._connection
+
+    def _let_go(self) -> None:
+        if self._connection and self._process == os.getpid():
+            with suppress(sqlite3.Error):  # a full disk: what it could not take was warned of
+                self._connection.close()
+            self._connection, self._synchronous = None, ""
+        self._holder.close()
+
+    def _refusal(self, error: sqlite3.Error | OSError) -> BudgetExceeded:
+        damaged = isinstance(error, sqlite3.Error) and is_damage(error)
+        return BudgetExceeded(
+            f"the ledger {self.path} {'is damaged' if damaged else 'is out of reach'} ({_reason(error)}): "
+            "under a cap nothing can be spent",
+            hint="move it away to begin a new one, in which nothing is spent yet" if damaged else _OUT_OF_REACH,
+            retryable=_code(error) & 0xFF == sqlite3.SQLITE_BUSY,
+        )
+
+
+def _in_the_way(connection: sqlite3.Connection, amount: int, run_id: str, caps: Caps, now: float) -> Standing | None:
+    standings = (_stands(connection, scope, limit, run_id, now) for scope, limit in caps.items())
+    return next((s for s in standings if s.left is not None and amount > s.left), None)
+
+
+def _stands(connection: sqlite3.Connection | None, scope: str, limit: int | None, run_id: str, now: float) -> Standing:
+    """Return how `scope` stands; without a connection nothing is spent."""
+    first, last = (run_id, run_id) if scope == "run" else window(now, monthly=scope == "monthly")
+    agent = scope.removeprefix("agent:")
+    query = _OF_RUN if scope == "run" else _OF_ALL if agent == scope else _OF_AGENT
+    spent, uncertain, latest, reserved = 0, 0, None, 0
+    if connection:
+        values = {"scope": scope, "first": first, "last": last, "run": run_id, "agent": agent}
+        spent, uncertain, latest, reserved = connection.execute(query, values).fetchone()
+    if scope != "run" and latest and not PERIOD.fullmatch(latest):
+        raise sqlite3.DatabaseError("it holds a day that is none")
+    return Standing(scope, limit, int(spent), int(uncertain), int(reserved), now, latest or first)
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    private_directory(path.parent)
+    if path.is_symlink():
+        raise sqlite3.DatabaseError("it is a link")  # it could lead to a database of another program
+    connection = open_state(path)
+    # the file may have come with a repository: a trigger of its maker's could undo what is charged
+    found = connection.execute("SELECT sql FROM sqlite_master WHERE tbl_name IN ('spent', 'holds') AND sql != ''")
+    if {sql for (sql,) in found} != {*LEDGER}:
+        connection.close()
+        raise sqlite3.DatabaseError("its tables are not those of a ledger")
+    return connection
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        status = os.stat(path)
+    except FileNotFoundError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _charge(connection: sqlite3.Connection, hold: Hold, spent: int, *, certain: bool) -> None:
+    """Put `spent` in the place of `hold`; the holder is asked for, since another file may have the same number."""
+    if hold.id:
+        connection.execute("DELETE FROM holds WHERE id = ? AND holder = ?", (hold.id, hold.holder))
+    if not spent:
+        return
+    periods = {"run": hold.run_id, "daily": hold.day, "monthly": hold.day[:7], f"agent:{hold.agent}": hold.day}
+    uncertain = 0 if certain else spent
+    connection.executemany(_CHARGE, [(scope, period, spent, uncertain) for scope, period in periods.items()])
+
+
+def _nothing(_: sqlite3.Connection) -> None:
+    """Do no work beside paying what is owed."""
+
+
+def _code(error: sqlite3.Error | OSError) -> int:
+    return getattr(error, "sqlite_errorcode", None) or 0
+
+
+def _reason(error: sqlite3.Error | OSError) -> str:
+    return (isinstance(error, OSError) and error.strerror) or str(error)

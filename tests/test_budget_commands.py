@@ -1,0 +1,183 @@
+"""`budget show` and `budget set`: what they tell, what they write, and where."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from claude_force.commands import budget
+from claude_force.errors import BudgetExceeded, ConfigError, UsageError
+from claude_force.output import Screen
+from claude_force.parsing import parse
+from claude_force.stores.ledger import Ledger
+from claude_force.workspace import Workspace
+
+NAMES = {"scope", "of", "limit", "spent", "reserved", "uncertain", "left", "resets_at"}
+
+
+@pytest.fixture
+def said():
+    return io.StringIO()
+
+
+@pytest.fixture
+def ask(said):
+    """Carry out a command in a workspace of its own."""
+
+    def carry_out(*words):
+        args = parse(["budget", *words])
+        with Workspace(screen=Screen(stdout=io.StringIO(), stderr=said), config=args.config) as workspace:
+            return {"show": budget.show, "set": budget.set_cap}[words[0]](args, workspace)
+
+    return carry_out
+
+
+@pytest.fixture
+def file(project):
+    return project / ".claude" / "claude.json"
+
+
+@pytest.fixture
+def users(home):
+    return home / ".claude" / "claude.json"
+
+
+def by_scope(result):
+    assert all(set(cap) == NAMES for cap in result.data["caps"])
+    json.dumps(result.data)
+    return {(cap["of"], cap["scope"]): cap for cap in result.data["caps"]}
+
+
+def spend(directory, amount, **facts):
+    with Ledger(directory / "state.db") as ledger:
+        ledger.note(amount, run_id="r", agent="writer", **facts)
+
+
+def test_without_caps_it_shows_what_was_spent(ask, file):
+    spend(file.parent, 1_500_000_000)
+    spend(file.parent, 31_200_000, certain=False)
+    result = ask("show")
+    found = by_scope(result)
+    assert list(found) == [("project", "daily"), ("project", "monthly")]
+    day = found["project", "daily"]
+    assert (day["limit"], day["spent"], day["uncertain"], day["left"]) == (None, 1.5312, 0.0312, None)
+    assert day["resets_at"].endswith("T00:00:00Z")
+    heading, today, _ = result.text.splitlines()
+    assert heading.split() == ["SCOPE", "LIMIT", "SPENT", "RESERVED", "UNCERTAIN", "LEFT", "RESETS"]
+    assert today.split()[:8] == ["daily", "none", "$1.5312", "$0.00", "$0.0312", "-", "00:00", "UTC,"]
+
+
+def test_where_nothing_was_spent_looking_makes_no_file(ask, file):
+    assert by_scope(ask("show"))["project", "daily"]["spent"] == 0
+    assert os.listdir(file.parent) == []
+
+
+def test_it_shows_the_caps_of_both_files_and_what_is_reserved(ask, file, users):
+    ask("set", "run", "0.5")
+    ask("set", "daily", "2")
+    ask("set", "agent:writer", "1", "--user")
+    spend(file.parent, 500_000_000)
+    with Ledger(users.parent / "state.db") as ledger:
+        ledger.reserve(250_000_000, run_id="r", agent="writer", caps={"agent:writer": 10**9})
+        result = ask("show")
+    found = by_scope(result)
+    keys = [("project", "run"), ("project", "daily"), ("project", "monthly"), ("user", "agent:writer")]
+    assert list(found) == keys
+    assert [found[key]["left"] for key in keys] == [None, 1.5, None, 0.75]
+    assert found["user", "agent:writer"]["reserved"] == 0.25
+    assert (found["project", "run"]["limit"], found["project", "run"]["spent"]) == (0.5, None)
+    assert result.text.splitlines()[1].split()[:3] == ["run", "$0.50", "-"]
+    assert result.text.splitlines()[4].startswith("agent:writer, all projects  $1.00  $0.00     $0.25")
+
+
+def test_a_damaged_ledger_is_told(ask, file):
+    (file.parent / "state.db").write_bytes(b"no database" * 1000)
+    with pytest.raises(BudgetExceeded, match="is damaged"):
+        ask("show")
+
+
+@pytest.mark.parametrize(
+    ("scope", "text", "budget"),
+    [
+        ("daily", "5", {"daily_usd": 5}),
+        ("monthly", "$50.5", {"monthly_usd": 50.5}),
+        ("run", "0", {"run_usd": 0}),
+        ("agent:a b", "2", {"agents": {"a b": 2}}),
+        ("daily", "off", {"daily_usd": None}),
+    ],
+)
+def test_a_cap_is_written_to_the_projects_file(ask, file, users, scope, text, budget):
+    result = ask("set", scope, text)
+    assert json.loads(file.read_text()) == {"version": 2, "budget": budget}
+    assert not users.exists()
+    assert str(file) in result.text
+    assert (result.data["path"], result.data["scope"], result.exit_code) == (str(file), scope, 0)
+
+
+def test_a_cap_over_all_projects_is_written_to_the_users_file(ask, file, users):
+    assert "all projects together" in ask("set", "daily", "5", "--user").text
+    assert json.loads(users.read_text()) == {"version": 2, "budget": {"daily_usd": 5}}
+    assert not file.exists()
+
+
+def test_outside_a_project_a_cap_is_the_users(ask, users, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert "all projects together" in ask("set", "daily", "5").text
+    assert json.loads(users.read_text())["budget"] == {"daily_usd": 5}
+    assert list(by_scope(ask("show"))) == [("user", "daily"), ("user", "monthly")]
+
+
+def test_a_file_that_is_named_is_the_one_that_is_written(ask, file, project):
+    other = project / "other.json"
+    other.write_text('{"version": 2, "default_model": "opus"}')
+    ask("set", "daily", "5", "--config", str(other))
+    assert json.loads(other.read_text()) == {"version": 2, "default_model": "opus", "budget": {"daily_usd": 5}}
+    assert not file.exists()
+
+
+def test_a_cap_for_an_agent_that_is_not_there_is_warned_of(ask, said):
+    ask("set", "agent:nobody", "5")
+    ask("set", "agent:code-reviewer", "5")
+    assert said.getvalue().count("no agent is called") == 1
+    assert "no agent is called nobody here" in said.getvalue()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("daily", "-1"),
+        ("daily", "much"),
+        ("daily", "nan"),
+        ("daily", "inf"),
+        ("daily", "1e12"),
+        ("weekly", "5"),
+        ("agent:", "5"),
+        ("agent:a\nb", "5"),
+        ("daily",),
+    ],
+)
+def test_what_is_no_cap_is_refused_in_one_line(ask, file, words):
+    with pytest.raises(UsageError) as caught:
+        ask("set", *words)
+    assert "\n" not in caught.value.message.replace("a\nb", "")
+    assert not file.exists()
+
+
+def test_a_wrong_file_is_not_overwritten(ask, file):
+    file.write_text("{")
+    with pytest.raises(ConfigError):
+        ask("set", "daily", "5")
+    assert file.read_text() == "{"
+
+
+def test_the_whole_command_sets_and_shows(project):
+    def command(*words):
+        line = [sys.executable, "-m", "claude_force", *words]
+        return subprocess.run(line, cwd=project, capture_output=True, text=True, check=True, timeout=60).stdout
+
+    command("budget", "set", "daily", "5")
+    (day, _) = json.loads(command("budget", "show", "--json"))["caps"]
+    assert (day["scope"], day["limit"], day["left"]) == ("daily", 5, 5)

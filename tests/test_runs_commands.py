@@ -1,0 +1,412 @@
+"""`why`, `runs list`, `show`, `diff` and `replay`: what they say of runs that took place on the simulator."""
+
+import json
+import shutil
+
+import pytest
+
+from claude_force.reports.why import LONGEST_DIFF
+from tests.journalled import place, reply
+
+
+@pytest.fixture
+def far(project, capsys, monkeypatch):
+    with place(project, capsys, monkeypatch) as opened:
+        yield opened
+
+
+@pytest.fixture
+def chain(far):
+    """Two steps, one of them its own agent's, the second fed by the first."""
+    far.agent("first", "You begin.")
+    far.workflow(
+        {"id": "a", "agent": "first", "task": "begin with {{task}}"},
+        {"id": "b", "task": "then", "dependencies": ["a"]},
+    )
+    return far
+
+
+def why(far, step, run="last"):
+    return far.data("why", run, step)
+
+
+def test_runs_are_listed_the_newest_first_with_what_they_came_to(chain):
+    chain.workflow({"id": "x", "task": "[[simulate: status=400]]"}, name="bad")
+    for words in (("w", "one"), ("bad",), ("w", "two")):
+        chain.call("run", "workflow", *words)
+    found = chain.data("runs", "list")
+    assert [(r["run_id"], r["workflow"], r["status"]) for r in found] == [
+        (chain.ids[2], "w", "ok"),
+        (chain.ids[1], "bad", "failed"),
+        (chain.ids[0], "w", "ok"),
+    ]
+    assert found[0]["census"] == {"planned": 2, "ok": 2, "cached": 0, "failed": 0, "skipped": 0}
+    assert found[0]["estimated_cost"] > 0
+    assert len(chain.data("runs", "list", "--workflow", "w")) == 2
+    assert len(chain.data("runs", "list", "--limit", "1")) == 1
+    text = chain.call("runs", "list")[1]
+    assert text.splitlines()[0].split() == ["RUN", "BEGAN", "WORKFLOW", "STATUS", "STEPS", "COST", "TIME"]
+    assert "2 ok of 2" in text
+    assert "1 failed of 1" in text
+
+
+def test_where_no_run_was_made_the_list_says_so(far):
+    assert far.call("runs", "list") == (0, "", "there is no run yet\n")
+    assert "there is no run yet" in far.call("runs", "show", "last")[2]
+
+
+@pytest.mark.parametrize("words", [("runs", "show"), ("show", "run")])
+def test_a_run_is_shown_with_its_course_its_costs_and_its_critical_path(chain, words):
+    run = chain.data("run", "workflow", "w", "it")
+    status, text, _ = chain.call(*words, "last")
+    assert status == 0
+    assert f"run {run['run_id']}: w, ok, began 2" in text
+    assert "critical path: a → b" in text
+    assert "2 steps: 2 ok" in text
+    shown = chain.data(*words, run["run_id"])
+    assert {i: r["output"] for i, r in shown["results"].items()} == {i: r["output"] for i, r in run["results"].items()}
+    assert shown["estimated_cost"] == pytest.approx(run["estimated_cost"])
+    assert (shown["critical_path"], shown["status"], shown["success"]) == (["a", "b"], "ok", True)
+
+
+def test_of_a_step_its_output_is_shown(chain):
+    run = chain.data("run", "workflow", "w", "it")
+    assert chain.call("runs", "show", "last", "--step", "a")[1].rstrip() == run["results"]["a"]["output"]
+    assert chain.data("runs", "show", "last", "--step", "a")["status"] == "ok"
+    status, _, err = chain.call("runs", "show", "last", "--step", "aa")
+    assert (status, "did you mean a?" in err) == (2, True)
+
+
+def test_a_failed_and_a_damaged_run_are_shown_as_what_they_are(far):
+    far.workflow(
+        {"id": "a", "task": "[[simulate: status=400 times=1]]"}, {"id": "b", "task": "x", "dependencies": ["a"]}
+    )
+    far.run()
+    shown = far.data("runs", "show", "last")
+    assert (shown["success"], shown["results"]["a"]["error"]["type"]) == (False, "api_error")
+    assert shown["results"]["b"]["note"] == "needs 'a', which failed" or "not started" in shown["results"]["b"]["note"]
+    far.resume()
+    assert "resumed 1 time; pauses are left out" in far.call("runs", "show", "last")[1]
+    far.journal.write_bytes(far.journal.read_bytes()[:-30])
+    text = far.call("runs", "show", "last")[1]
+    assert "interrupted" in text
+    assert "1 line of its journal were cut short" in text
+    assert far.data("runs", "show", "last")["error"]["type"] == "interrupted"
+
+
+def test_steps_that_were_not_come_to_are_shown_as_not_run(chain):
+    chain.run("w", "it")
+    lines = chain.journal.read_text().splitlines()
+    last = next(n for n, line in enumerate(lines) if line.startswith('{"step": "b"'))
+    chain.journal.write_text("\n".join(lines[:last]) + "\n")
+    assert "not run" in chain.call("runs", "show", "last")[1]
+    status, _, err = chain.call("why", "last", "b")
+    assert (status, "ended before 'b' began" in err) == (2, True)
+
+
+def test_the_first_execution_has_nothing_before_it(chain):
+    chain.run("w", "it")
+    found = why(chain, "a")
+    assert (found["origin"], found["reason"], found["changes"]) == ("model", "no execution before it is known", [])
+    assert found["compared_with"] is None
+
+
+def test_an_edited_agent_is_named_with_the_difference_and_what_it_led_to(chain):
+    chain.run("w", "it")
+    chain.agent("first", "You begin, politely.")
+    chain.run("w", "it")
+    found = why(chain, "a")
+    assert found["reason"] == "agent first changed"
+    assert found["compared_with"] == f"run {chain.ids[0]}"
+    (change,) = found["changes"]
+    assert (change["part"], change["change"]) == ("agent first", "changed")
+    assert "+You begin, politely." in change["diff"]
+    after = why(chain, "b")
+    assert after["reason"] == "output of a changed"
+    text = chain.call("why", "last", "a")[1]
+    assert text.startswith("a: was run: agent first changed\n")
+    assert "-You begin." in text.splitlines()
+
+
+def test_several_changes_are_all_named(chain):
+    chain.run("w", "it")
+    chain.agent("first", "You begin, politely.", model="sonnet")
+    chain.run("w", "that")
+    assert why(chain, "a")["reason"] == "agent first, task of the run and model changed"
+
+
+def test_a_part_that_came_or_went_is_told_as_such(far):
+    far.workflow({"id": "a", "task": "x"})
+    far.run()
+    far.skill("s", "Be kind.")
+    far.workflow({"id": "a", "task": "x", "skills": ["s"]})
+    far.run()
+    assert [(c["part"], c["change"]) for c in why(far, "a")["changes"]] == [("skill s", "added")]
+    far.workflow({"id": "a", "task": "x"})
+    far.run()
+    assert [(c["part"], c["change"]) for c in why(far, "a")["changes"]] == [("skill s", "removed")]
+
+
+def test_on_a_resume_it_is_compared_with_the_same_run(chain):
+    chain.run("w", "it")
+    chain.agent("first", "You begin, politely.")
+    chain.resume()
+    found = why(chain, "a")
+    assert found["reason"] == "agent first changed"
+    assert found["compared_with"].startswith("this run's execution of 20")
+
+
+def test_executions_of_other_workflows_and_sessions_that_did_not_come_to_the_step_are_passed_over(chain):
+    chain.run("w", "it")
+    chain.workflow({"id": "a", "task": "begin"}, name="other")
+    chain.run("other")
+    chain.workflow({"id": "a", "agent": "first", "task": "[[simulate: status=400]]"}, {"id": "new", "task": "x"})
+    chain.run("w", "it", "--sequential")
+    assert why(chain, "a")["compared_with"] == f"run {chain.ids[0]}"
+    assert why(chain, "new")["compared_with"] is None
+    lines = [line for line in chain.journal.read_text().splitlines() if not line.startswith('{"end"')]
+    session = next(line for line in lines if line.startswith('{"session"'))
+    chain.journal.write_text("\n".join([*lines, session]) + "\n")
+    assert "it failed" in why(chain, "a")["reason"]
+
+
+def test_what_was_spared_names_where_it_came_from(chain):
+    chain.call("run", "workflow", "w", "it")
+    chain.call("run", "workflow", "w", "it")
+    cached = why(chain, "a")
+    assert (cached["status"], cached["origin"]) == ("cached", "cache")
+    chain.resume()
+    recalled = why(chain, "a")
+    assert (recalled["origin"], recalled["reason"]) == ("journal", "nothing that decides its answer has changed")
+    assert chain.call("why", "last", "a")[1].startswith("a: from the journal: nothing")
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (("--no-cache",), "nothing changed, and the cache was off"),
+        (("--refresh",), "nothing changed, and --refresh asked for a new answer"),
+        (("--from", "a"), "--from a asked for it"),
+    ],
+)
+def test_a_step_that_ran_again_unchanged_says_what_made_it(chain, words, reason):
+    chain.call("run", "workflow", "w", "it")
+    chain.call("run", "workflow", "w", "it", *words)
+    assert why(chain, "a")["reason"] == reason
+
+
+def test_a_step_that_may_not_be_cached_or_whose_answer_is_gone_says_so(far):
+    far.workflow({"id": "a", "task": "x", "cache": False}, {"id": "b", "task": "y"})
+    far.call("run", "workflow", "w")
+    far.call("cache", "clear", "--yes")
+    far.call("run", "workflow", "w")
+    assert why(far, "a")["reason"].endswith("the workflow does not let its answer be cached")
+    assert why(far, "b")["reason"].endswith("its answer was not in the cache any more, or never was")
+
+
+def test_what_failed_before_runs_again_for_that_and_a_failure_says_how(far):
+    far.workflow({"id": "a", "task": "[[simulate: status=400 times=1]]"})
+    far.run()
+    failed = why(far, "a")
+    assert (failed["status"], failed["origin"]) == ("failed", None)
+    assert "; it failed: " in failed["reason"]
+    far.resume()
+    assert why(far, "a")["reason"].startswith("it had failed: ")
+
+
+def test_a_skipped_step_and_one_that_could_not_be_asked_say_why(far):
+    far.workflow(
+        {"id": "a", "task": reply("fine")},
+        {"id": "b", "task": "x", "dependencies": ["a"], "when": "{{steps.a.output}} contains BUG"},
+        {"id": "c", "task": "{{input.k}}"},
+        inputs={"k": ""},
+    )
+    far.run("w", "--on-error", "continue")
+    assert (why(far, "b")["status"], why(far, "b")["reason"]) == ("skipped", "its condition does not hold")
+    assert why(far, "c")["reason"].startswith("it could not be asked; it failed: ")
+
+
+def test_of_many_items_each_has_its_own_reason(far):
+    (far.project / "x.txt").write_text("old")
+    (far.project / "y.txt").write_text("old")
+    far.workflow({"id": "each", "foreach": "*.txt", "files": ["{{item}}"], "task": "read"})
+    far.run()
+    (far.project / "x.txt").write_text("new")
+    far.resume()
+    found = why(far, "each")
+    assert found["reason"] == "1 of 2 items run, the others taken from what was there"
+    assert [(m["item"], m["origin"], m["reason"]) for m in found["members"]] == [
+        ("x.txt", "model", "file x.txt changed"),
+        ("y.txt", "journal", "nothing that decides its answer has changed"),
+    ]
+    text = far.call("why", "last", "each")[1]
+    assert "each[x.txt]: was run: file x.txt changed" in text
+    assert "== file x.txt [x.txt] (changed)" in text
+
+
+def test_long_differences_are_cut_and_say_by_how_much(far):
+    far.agent("echo", "You echo.\n" + "\n".join(f"old {n}" for n in range(200)))
+    far.workflow({"id": "a", "task": "x"})
+    far.run()
+    far.agent("echo", "You echo.\n" + "\n".join(f"new {n}" for n in range(200)))
+    far.run()
+    (change,) = why(far, "a")["changes"]
+    assert len(change["diff"]) == LONGEST_DIFF
+    assert change["diff_lines_left_out"] > 300
+    assert f"… {change['diff_lines_left_out']} more lines" in far.call("why", "last", "a")[1]
+    far.agent("echo", "\n".join(["line"] * 5000))
+    far.run()
+    assert "too many to compare" in why(far, "a")["changes"][0]["diff"][0]
+
+
+def test_a_difference_in_a_secret_is_told_without_it(far):
+    far.workflow({"id": "a", "task": "{{task}}"})
+    far.run("w", "log in with password=hunter2horse")
+    far.run("w", "log in with password=stable4horse")
+    out = far.call("why", "last", "a")[1]
+    assert "they differ only in what was redacted" in out
+    assert "horse" not in out
+
+
+def test_a_step_that_is_none_is_refused_with_close_names(chain):
+    chain.run("w", "it")
+    status, _, err = chain.call("why", "last", "aa")
+    assert (status, "no step named 'aa'; did you mean a?" in err) == (2, True)
+
+
+def test_two_runs_differ_in_steps_outputs_and_costs(chain):
+    chain.run("w", "it")
+    chain.agent("first", "You begin, politely.")
+    chain.workflow(
+        {"id": "a", "agent": "first", "task": "begin with {{task}}"},
+        {"id": "b", "task": "then", "dependencies": ["a"]},
+        {"id": "c", "task": "more"},
+    )
+    chain.run("w", "it")
+    found = {s["step"]: s for s in chain.data("runs", "diff", *chain.ids)["steps"]}
+    assert [c["part"] for c in found["a"]["changes"]] == ["agent first"]
+    assert [c["part"] for c in found["b"]["changes"]] == ["output of a"]
+    assert (found["c"]["a"], found["c"]["b"]["status"]) == (None, "ok")
+    assert any(line.startswith("+") and "politely" in line for line in found["a"]["output_diff"])
+    text = chain.call("runs", "diff", *chain.ids)[1]
+    assert f"A: run {chain.ids[0]}, w, ok" in text
+    assert "== output of a" in text
+
+
+def test_runs_of_items_differ_by_item(far):
+    for items in (["x", "y"], ["y", "z"]):
+        far.workflow({"id": "each", "foreach": items, "task": "do {{item}}"})
+        far.run()
+    (step,) = far.data("runs", "diff", *far.ids)["steps"]
+    assert step["items_changed"] == ["x", "z"]
+
+
+def test_equal_runs_have_no_difference(chain):
+    chain.run("w", "it")
+    steps = chain.data("runs", "diff", "last", chain.ids[0])["steps"]
+    assert all(s["same_output"] and not s["changes"] for s in steps)
+
+
+def everything(project):
+    """Return the content of each file below the project's state but the journals."""
+    files = (p for p in (project / ".claude").rglob("*") if p.is_file() and "runs" not in p.parts)
+    return {p: p.read_bytes() for p in files}
+
+
+@pytest.fixture
+def offline(monkeypatch):
+    def go():
+        monkeypatch.delenv("ANTHROPIC_API_KEY")
+        monkeypatch.setenv("ANTHROPIC_BASE_URL", "http://127.0.0.1:9")
+
+    return go
+
+
+def test_a_run_is_played_again_without_key_network_library_or_files(far, offline, project):
+    (project / "x.txt").write_text("text")
+    far.workflow(
+        {"id": "a", "task": reply("password=hunter2horse")},
+        {"id": "each", "foreach": "*.txt", "files": ["{{item}}"], "task": "read", "dependencies": ["a"]},
+        {"id": "end", "task": "sum of {{task}}", "dependencies": ["each"]},
+    )
+    run = far.data("run", "workflow", "w", "token=abc123def456ghi", "--no-cache")
+    for name in ("agents", "workflows"):
+        shutil.rmtree(project / ".claude" / name)
+    (project / "x.txt").unlink()
+    offline()
+    before = everything(project)
+    status, out, _ = far.call("--json", "runs", "replay", "last")
+    again = json.loads(out)
+    assert status == 0
+    assert {i: r["status"] for i, r in again["results"].items()} == {"a": "cached", "each": "cached", "end": "cached"}
+    assert again["results"]["end"]["output"] == run["results"]["end"]["output"]
+    assert again["run_id"] == run["run_id"]
+    assert everything(project) == before
+    assert len(far.ids) == 1
+
+
+def test_what_is_not_on_the_cassette_fails_and_is_told(far, offline, project):
+    far.workflow({"id": "a", "task": "x"}, {"id": "b", "task": "[[simulate: status=400]]"})
+    far.run("w", "--on-error", "continue")
+    offline()
+    before = everything(project)
+    status, _, err = far.call("runs", "replay", "last")
+    assert status == 3
+    assert f"the journal of run {far.ids[0]} has no answer to it" in err
+    assert everything(project) == before
+
+
+def test_a_swapped_model_is_asked_for_real_as_a_run_of_its_own(chain):
+    chain.run("w", "it")
+    chain.asked()
+    again = chain.data("runs", "replay", "last", "--swap", "model.b=sonnet")
+    assert {i: r["status"] for i, r in again["results"].items()} == {"a": "cached", "b": "ok"}
+    assert chain.asked() == 1
+    assert chain.ids == [chain.ids[0], again["run_id"]]
+    assert why(chain, "b")["reason"] == "model changed"
+    assert chain.data("runs", "show", "last")["results"]["a"]["output"]
+    status, _, err = chain.call("run", "workflow", "--resume", "last")
+    assert (status, f"replays run {chain.ids[0]}" in err) == (2, True)
+
+
+def test_a_model_swapped_for_all_steps_runs_them_all(chain):
+    chain.run("w", "it")
+    again = chain.data("runs", "replay", "last", "--swap", "model=sonnet")
+    assert {r["model"] for r in again["results"].values()} == {"claude-sonnet-5-5"}
+    assert {r["status"] for r in again["results"].values()} == {"ok"}
+
+
+def test_a_replay_from_a_step_asks_it_and_what_follows(chain):
+    chain.run("w", "it")
+    chain.asked()
+    again = chain.data("runs", "replay", "last", "--from", "b")
+    assert {i: r["status"] for i, r in again["results"].items()} == {"a": "cached", "b": "ok"}
+    assert chain.asked() == 1
+
+
+def test_a_replay_can_be_looked_at_before_it_is_sent(chain):
+    chain.run("w", "it")
+    chain.asked()
+    shown = chain.data("runs", "replay", "last", "--swap", "model=sonnet", "--dry-run")
+    assert {r["request"]["model"] for r in shown["requests"]} == {"claude-sonnet-5-5"}
+    assert chain.asked() == 0
+
+
+@pytest.mark.parametrize(
+    ("swap", "said"),
+    [
+        ("agent=x", "expected model=M or model.STEP=M"),
+        ("model=", "expected model=M"),
+        ("model=hiku", "did you mean haiku?"),
+        ("model.c=haiku", "no step named 'c'"),
+    ],
+)
+def test_a_swap_that_makes_no_sense_is_refused(chain, swap, said):
+    chain.run("w", "it")
+    status, _, err = chain.call("runs", "replay", "last", "--swap", swap)
+    assert (status, said in err) == (2, True)
+
+
+def test_a_swap_to_a_model_of_unknown_price_is_warned_of(chain):
+    chain.run("w", "it")
+    assert "price unknown" in chain.call("runs", "replay", "last", "--swap", "model=claude-haiku-9-9", "--dry-run")[2]

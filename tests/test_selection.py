@@ -1,0 +1,282 @@
+"""Which agents fit a task by its words: terms, scores, confidence, reasons, and how often all that is right."""
+
+import json
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from claude_force.library import bundled_shelf, list_agents, list_skills
+from claude_force.records import Agent
+from claude_force.selection.bm25 import Index
+from claude_force.selection.confidence import calibration, chosen, shares
+from claude_force.selection.lexical import index_of, reason, recommend
+from claude_force.selection.profile import headings, phrases, profiles
+from claude_force.selection.terms import stem_of, terms
+
+TASKS = [
+    json.loads(line)
+    for line in (Path(__file__).parent / "data" / "labelled_tasks.jsonl").read_text(encoding="utf-8").splitlines()
+]
+
+
+@pytest.fixture(scope="module")
+def agents():
+    return list_agents([bundled_shelf()])
+
+
+def agent(name, description="", prompt="Work.", domains=()):
+    return Agent(name, description, prompt, domains=tuple(domains))
+
+
+def concepts(text):
+    return {concept for _, _, found in terms(text) for concept in found}
+
+
+# --- the labelled tasks
+
+
+def test_the_labelled_tasks_name_agents_and_skills_that_exist(agents):
+    names = {a.name for a in agents}
+    skills = {s.name for s in list_skills([bundled_shelf()])}
+    assert {name for task in TASKS for name in task["agents"]} <= names
+    assert {name for task in TASKS for name in task["skills"]} <= skills
+    assert names == {name for task in TASKS for name in task["agents"]}, "an agent that no task asks for"
+
+
+def test_there_are_enough_tasks_and_enough_that_no_agent_fits():
+    assert len(TASKS) >= 150
+    assert sum(not task["agents"] for task in TASKS) >= 15
+    assert len({task["task"] for task in TASKS}) == len({task["id"] for task in TASKS}) == len(TASKS)
+
+
+def test_a_task_is_kept_aside_by_its_id_alone():
+    assert all((task["set"] == "held") == (sha256(task["id"].encode()).digest()[0] % 3 == 0) for task in TASKS)
+
+
+@pytest.mark.parametrize("which", ["tuned", "held"])
+def test_the_right_agent_is_first_or_among_three_as_often_as_promised(agents, which):
+    index = index_of(agents)
+    tasks = [task for task in TASKS if task["set"] == which and task["agents"]]
+    first = three = 0
+    for task in tasks:
+        scores = index.scores(task["task"])
+        ranked = [agents[i].name for i in sorted(range(len(agents)), key=lambda i: -scores[i])]
+        first += ranked[0] in task["agents"]
+        three += not set(ranked[:3]).isdisjoint(task["agents"])
+    assert first / len(tasks) >= 0.70
+    assert three / len(tasks) >= 0.88
+
+
+def test_sure_answers_are_right_as_often_as_they_say(agents):
+    given_ = [(choice, task) for task in TASKS for choice in recommend(task["task"], agents)]
+    sure = [(choice.confidence, choice.agent in task["agents"]) for choice, task in given_ if choice.confidence >= 0.8]
+    said, right = (sum(column) / len(sure) for column in zip(*sure, strict=True))
+    assert len(sure) >= 50
+    assert abs(said - right) < 0.08
+
+
+def test_an_answer_with_more_confidence_is_right_more_often(agents):
+    found = [(choice.confidence, choice.agent in t["agents"]) for t in TASKS for choice in recommend(t["task"], agents)]
+    bins = [(0, 0.2), (0.2, 0.5), (0.5, 0.8), (0.8, 1.1)]
+    rates = []
+    for low, high in bins:
+        inside = [right for confidence, right in found if low <= confidence < high]
+        rates.append(sum(inside) / len(inside))
+    assert rates == sorted(rates)
+
+
+# --- terms
+
+
+@pytest.mark.parametrize(
+    "forms",
+    [
+        ("deploy", "deploys", "deployed", "deploying", "deployment", "deployments"),
+        ("test", "tests", "tested", "testing", "tester"),
+        ("optimise", "optimised", "optimising"),
+        ("review", "reviews", "reviewer", "reviewing"),
+        ("plan", "planned", "planning", "planner"),
+        ("dependency", "dependencies"),
+        ("release", "released", "releases"),
+    ],
+)
+def test_forms_of_one_word_have_one_stem(forms):
+    assert len({stem_of(form) for form in forms}) == 1
+
+
+@pytest.mark.parametrize(("one", "other"), [("class", "clam"), ("bus", "but"), ("test", "text"), ("502", "503")])
+def test_different_words_keep_different_stems(one, other):
+    assert stem_of(one) != stem_of(other)
+
+
+def test_short_words_and_words_of_other_letters_stay_as_they_are():
+    assert [stem_of(word) for word in ("es", "red", "größe", "p95", "über")] == ["es", "red", "größe", "p95", "über"]
+
+
+def test_words_that_say_nothing_are_left_out_unless_they_end_a_phrase():
+    assert [stem for _, stem, _ in terms("please could you do it")] == []
+    assert "review" in concepts("Could you look over it?")
+    assert "review" not in concepts("over there, a look")
+
+
+def test_a_phrase_means_something_that_its_words_do_not():
+    assert "postmortem" in concepts("a blameless post mortem")
+    assert "postmortem" not in concepts("post this letter")
+
+
+@pytest.mark.parametrize(
+    ("text", "concept"),
+    [("Wo liegt der Engpass?", "profile"), ("une requête trop lente", "slow"), ("It's on k8s", "container")],
+)
+def test_other_words_and_languages_lead_to_the_same_concept(text, concept):
+    assert concept in concepts(text)
+
+
+@given(st.text())
+def test_any_text_has_terms(text):
+    for written, stem, _ in terms(text):
+        assert written
+        assert stem
+
+
+# --- scores
+
+
+def test_a_rare_word_says_more_than_a_common_one():
+    index = Index([{"a": "apple pear"}, {"a": "apple plum"}, {"a": "apple quince"}], {"a": 1.0})
+    assert index.scores("quince")[2] > index.scores("apple")[2] > 0
+    assert index.scores("quince")[0] == 0
+
+
+def test_a_word_in_a_field_of_more_weight_says_more():
+    index = Index([{"name": "apple", "text": "pear"}, {"name": "pear", "text": "apple"}], {"name": 3.0, "text": 1.0})
+    one, other = index.scores("apple")
+    assert one > other > 0
+
+
+def test_several_words_for_one_concept_count_once():
+    index = Index([{"a": "latency"}, {"a": "cooking"}], {"a": 1.0})
+    assert index.scores("slow")[0] == index.scores("slow and sluggish lag")[0] > 0
+
+
+def test_the_word_itself_says_more_than_one_of_its_concept():
+    index = Index([{"a": "sluggish"}, {"a": "cooking"}], {"a": 1.0})
+    assert index.scores("sluggish")[0] > index.scores("slow")[0] > 0
+
+
+def test_an_index_of_nothing_has_no_scores():
+    assert Index([], {}).scores("anything") == []
+    assert Index([{"a": ""}], {"a": 1.0}).scores("anything") == [0]
+
+
+@given(st.lists(st.sampled_from(["apple", "pear", "plum", "slow", "lag", "test"]), max_size=8))
+def test_more_words_never_make_a_match_worse(words):
+    index = Index([{"a": "apple slow"}, {"a": "pear test"}], {"a": 1.0})
+    before, after = index.scores(" ".join(words)), index.scores(" ".join([*words, "apple", "test"]))
+    assert all(b <= a for b, a in zip(before, after, strict=True))
+
+
+# --- what an agent says of itself
+
+
+def test_what_an_agent_is_not_for_counts_for_the_one_that_it_names():
+    linter = agent("linter", "Use for style. Not for annotations (checker) or exploits (scanner).")
+    found = profiles([linter, agent("checker", "Types."), agent("scanner", "Holes.")])
+    assert "annotations" not in found[0]["description"]
+    assert "annotations" in found[1]["descriptions of others"]
+    assert "exploits" in found[2]["descriptions of others"]
+    assert "annotations" not in found[2]["descriptions of others"]
+
+
+def test_an_agent_that_names_itself_keeps_its_words():
+    (found,) = profiles([agent("poet", "The poet writes sonnets.")])
+    assert found["description"] == "The poet writes sonnets."
+
+
+def test_a_name_inside_another_word_names_nobody():
+    found = profiles([agent("test-writer", "Writes a pretest-writer-thing."), agent("test", "T.")])
+    assert "pretest-writer-thing" in found[0]["description"]
+
+
+def test_headings_in_an_example_are_no_headings():
+    assert headings("# One\ntext\n```\n# Two\n```\n## Three\n") == "One\nThree"
+    assert headings("# One\n\n~~~\n# Two\n~~~\n") == "One"
+
+
+def test_phrases_are_domains_and_clauses_and_never_none():
+    found = phrases([agent("poet", "Writes sonnets, odes or songs.", domains=["rhyme"]), agent("mute")])
+    assert found == [["rhyme", "Writes sonnets", "odes", "songs"], ["mute"]]
+
+
+# --- confidence
+
+
+@given(st.lists(st.floats(0, 1000), min_size=1, max_size=30), st.floats(0.01, 20), st.floats(-5, 5))
+def test_shares_follow_the_scores_and_leave_room_for_none(scores, scale, none):
+    found = shares(scores, scale=scale, none=none)
+    assert 0 <= sum(found) <= 1 + 1e-9
+    for one, other in zip(sorted(scores), sorted(scores)[1:], strict=False):
+        assert found[scores.index(one)] <= found[scores.index(other)] + 1e-12
+
+
+def test_a_clear_lead_is_surer_than_a_narrow_one():
+    clear, narrow = (shares([10, second], scale=0.5, none=1)[0] for second in (2, 9))
+    assert clear > narrow
+
+
+def test_what_shares_nothing_with_the_task_is_never_chosen():
+    assert chosen([0.0], "lexical", 3) == []
+    assert chosen([0.0] * 3, "lexical", 3) == []
+    assert chosen([], "lexical", 3) == []
+
+
+def test_the_calibration_says_where_it_comes_from():
+    assert "scripts/evaluate --calibrate" in calibration()["origin"]
+
+
+# --- recommending
+
+
+def test_the_best_come_first_and_no_more_than_asked_for(agents):
+    found = recommend("the page loads slowly, here is a flame graph; also some SQL query plans", agents, top=2)
+    assert len(found) == 2
+    assert found[0].confidence >= found[1].confidence
+    assert found[0].agent in {"performance-engineer", "database-architect"}
+
+
+@pytest.mark.parametrize("task", ["how long do I boil an egg", "qwertz", "?!", "which wine goes with salmon"])
+def test_where_no_agent_fits_none_is_named(agents, task):
+    assert recommend(task, agents) == []
+
+
+def test_an_only_agent_is_not_named_for_whatever_is_asked():
+    poet = agent("poet", "Writes verse.", domains=["sonnet"])
+    assert recommend("repair my bicycle", [poet]) == []
+    assert [choice.agent for choice in recommend("a sonnet please", [poet, agent("cook", "Bakes bread.")])] == ["poet"]
+    assert recommend("anything", []) == []
+
+
+def test_the_order_of_the_agents_changes_nothing(agents):
+    task = "review the diff and look for vulnerabilities"
+    assert recommend(task, agents) == recommend(task, agents[::-1])
+
+
+def test_an_agent_of_the_user_is_found_by_its_own_domains(agents):
+    mine = agent("cook", "Bakes.", domains=["sourdough", "bread oven"])
+    assert recommend("my sourdough does not rise", [*agents, mine])[0].agent == "cook"
+
+
+def test_a_reason_names_the_words_where_they_are_and_what_they_mean():
+    index = Index(
+        [{"domains": "latency, load", "name": "tuner"}, {"domains": "bread", "name": "cook"}], {"domains": 1, "name": 1}
+    )
+    told = reason(index.matches("Tuner for sluggish bread pages", 0))
+    assert told == "name: 'tuner'; domains: 'sluggish' (slow)"
+
+
+def test_a_reason_lists_several_words_as_english_does():
+    index = Index([{"name": "alpha beta gamma"}, {"name": "delta"}], {"name": 1})
+    assert reason(index.matches("gamma beta alpha", 0)) == "name: 'gamma', 'beta' and 'alpha'"

@@ -1,0 +1,294 @@
+"""`status`: what the end of the metrics, journals and locks say of each workflow, and which one is overdue."""
+
+import io
+import json
+import os
+import time
+from argparse import ArgumentParser, ArgumentTypeError
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from claude_force.cli import main
+from claude_force.commands import scheduled
+from claude_force.commands import status as commands
+from claude_force.errors import ForceError, NotFound
+from claude_force.files import locked
+from claude_force.output import Screen
+from claude_force.reports import standing
+from claude_force.reports.standing import standings
+from claude_force.stores.rollups import Rollups
+from claude_force.workspace import Workspace
+
+from .executions import line as execution
+
+HOUR = 3600
+DAY = 24 * HOUR
+
+
+@pytest.fixture
+def now():
+    return time.time()
+
+
+@pytest.fixture
+def metrics(project):
+    """Append what is given to the metrics of the project."""
+
+    def write(*lines):
+        path = project / ".claude" / "metrics" / "executions.jsonl"
+        path.parent.mkdir(exist_ok=True)
+        with path.open("ab") as stream:
+            stream.write(b"".join(lines))
+
+    return write
+
+
+def run_id(began, number=1):
+    return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime(began))}000-{number:06x}"
+
+
+def line(workflow, at, *, began=None, **facts):
+    """Return the line of a step that ended at `at`, of a run that began a minute before."""
+    stamp = time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(at))
+    facts = {"run_id": run_id(at - 60 if began is None else began), "step": "a", "estimated_cost": 0.25} | facts
+    return execution(timestamp=stamp, workflow_id=workflow, **facts)
+
+
+@pytest.fixture
+def status():
+    def call(*words, verbose=0):
+        parser = ArgumentParser(exit_on_error=False)
+        commands.status_options(parser)
+        screen = Screen(stdout=io.StringIO(), stderr=io.StringIO())
+        screen.verbose = verbose
+        with Workspace(screen=screen) as workspace:
+            return commands.status(parser.parse_args(words), workspace)
+
+    return call
+
+
+def by_name(result):
+    return {entry["workflow"]: entry for entry in result.data["workflows"]}
+
+
+def define(project, *names):
+    directory = project / ".claude" / "workflows"
+    directory.mkdir(exist_ok=True)
+    for name in names:
+        (directory / f"{name}.toml").write_text('[[steps]]\nid = "a"\nagent = "linter"\ntask = "x"\n')
+
+
+def test_each_workflow_has_its_last_success_failure_and_cost(project, metrics, status, now):
+    define(project, "never")
+    began = now - 3 * HOUR - 120
+    metrics(
+        line("good", now - 2 * DAY, success=False),
+        line("good", now - 3 * HOUR - 60, began=began),
+        line("bad", now - 5 * HOUR),
+        line("good", now - 3 * HOUR, began=began, step="b"),
+        line("bad", now - 2 * HOUR, success=False),
+    )
+    result = status()
+    assert result.exit_code == 0
+    found = by_name(result)
+    assert [found[name]["state"] for name in ("bad", "good", "never")] == ["failed", "ok", "never run"]
+    assert found["good"]["last_run"] == found["good"]["last_success"]
+    assert found["good"]["last_success"]["estimated_cost"] == 0.5
+    assert found["good"]["last_success"]["age_seconds"] == pytest.approx(3 * HOUR, abs=10)
+    assert found["good"]["last_failure"]["age_seconds"] == pytest.approx(2 * DAY, abs=10)
+    assert found["bad"]["last_success"]["age_seconds"] == pytest.approx(5 * HOUR, abs=10)
+    assert found["never"]["last_run"] is None
+    rows = [text.split() for text in result.text.splitlines()]
+    assert [row[0] for row in rows] == ["WORKFLOW", "bad", "good", "never"]
+    assert "3 h 0 min ago" in result.text
+    assert "2 d 0 h ago" in result.text
+    assert "$0.5000" in result.text
+
+
+def test_a_run_of_which_one_step_failed_has_failed_wherever_its_line_stands(metrics, status, now):
+    for number, order in enumerate([(False, True, True), (True, False, True), (True, True, False)]):
+        at = now - 9 * HOUR + number
+        metrics(*(line(f"w{number}", at + i, began=at - 5, success=success) for i, success in enumerate(order)))
+    assert {entry["state"] for entry in by_name(status()).values()} == {"failed"}
+
+
+def test_an_interrupted_run_is_told_from_a_failed_one_and_is_no_success(metrics, status, now):
+    metrics(line("w", now - DAY), line("w", now - HOUR, success=False, error_type="interrupted"))
+    found = by_name(status())["w"]
+    assert found["state"] == "interrupted"
+    assert found["last_success"]["age_seconds"] > 23 * HOUR
+    assert found["last_failure"]["status"] == "interrupted"
+
+
+@pytest.mark.parametrize(
+    ("end", "state"),
+    [({"status": "ok"}, "ok"), ({"status": "failed"}, "failed"), (None, "interrupted")],
+)
+def test_where_there_is_a_journal_it_says_how_the_run_ended(project, metrics, status, now, end, state):
+    """A run that was killed between two steps has left lines of successes alone."""
+    metrics(line("w", now - DAY), line("w", now - HOUR))
+    run = project / ".claude" / "runs" / run_id(now - HOUR - 60)
+    run.mkdir(parents=True)
+    head = {"run": run.name, "journal": 1, "workflow": "w", "steps": 2, "began": "2026-11-22T00:00:00.000Z"}
+    lines = [head, *([{"end": "2026-11-22T00:01:00.000Z", **end}] if end else [])]
+    (run / "journal.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in lines))
+    found = by_name(status())["w"]
+    assert found["state"] == state
+    assert (found["last_success"]["age_seconds"] > 23 * HOUR) == (state != "ok")
+
+
+def test_a_workflow_whose_lock_is_held_is_running(project, metrics, status, now):
+    metrics(line("w", now - HOUR))
+    path = scheduled.lock_file(project / ".claude", "w")
+    path.parent.mkdir()
+    with locked(path):
+        os.utime(path, (now - 90, now - 90))
+        found = by_name(status())["w"]
+    assert (found["state"], found["running_since"][-1]) == ("running", "Z")
+    assert (by_name(status())["w"]["state"], by_name(status())["w"]["running_since"]) == ("ok", None)
+
+
+@pytest.mark.parametrize(
+    ("ages", "words", "overdue"),
+    [
+        ({"w": 25}, ["--stale", "26h"], []),
+        ({"w": 27}, ["--stale", "26h"], ["w"]),
+        ({"w": 27}, ["--stale", "2d"], []),
+        ({"w": 1}, ["--stale", "59m"], ["w"]),
+        ({"w": 27, "x": 1, "y": 170}, ["--stale", "26h"], ["w", "y"]),
+        ({"w": 27, "x": 1}, ["x", "--stale", "26h"], []),
+        ({"w": 27, "y": 169}, ["--stale", "1w"], ["y"]),
+        ({}, ["--stale", "1h"], []),
+        ({}, ["never", "--stale", "1h"], ["never"]),
+    ],
+)
+def test_what_has_not_succeeded_for_too_long_is_named(project, metrics, status, now, ages, words, overdue):
+    define(project, "never")
+    metrics(*(line(name, now - age * HOUR) for name, age in ages.items()), line("bad", now, success=False)[:-1])
+    metrics(b"\n")
+    result = status(*words)
+    named = [name for name in ["bad", *overdue] if name == "bad" or name in overdue]
+    if len(words) == 3:
+        named = overdue
+    assert result.exit_code == (1 if named else 0)
+    assert [entry["workflow"] for entry in result.data["workflows"] if entry["stale"]] == sorted(named)
+    assert result.text == ""
+    for name in named:
+        assert f"'{name}' (" in result.error.message
+
+
+def test_a_check_that_finds_nothing_says_nothing_unless_asked(metrics, status, now, capsys):
+    metrics(line("w", now - HOUR))
+    assert main(["status", "--stale", "2h"]) == 0
+    assert capsys.readouterr() == ("", "")
+    assert "w " in status("--stale", "2h", verbose=1).text
+
+
+def test_what_is_overdue_is_one_line_on_stderr(metrics, now, capsys):
+    metrics(line("w", now - 50 * HOUR), line("x", now - 1, success=False))
+    assert main(["status", "--stale", "26h"]) == 1
+    told = "2 workflows have not succeeded for 26 h 0 min: 'w' (2 d 2 h ago), 'x' (never)"
+    assert capsys.readouterr() == ("", f"claude-force: error: {told}; see: claude-force status\n")
+
+
+@pytest.mark.parametrize("text", ["26", "h", "0h", "-1h", "1.5h", "1y", "", "9999999999h"])
+def test_what_is_no_span_of_time_is_refused(text):
+    with pytest.raises(ArgumentTypeError, match="expected a time span such as 90m, 26h or 2d"):
+        commands._span(text)
+
+
+def test_only_the_workflows_that_were_named_are_shown(project, metrics, status, now):
+    define(project, "a", "b")
+    metrics(line("a", now - 1), line("gone", now - 1))
+    assert list(by_name(status("b", "a"))) == ["b", "a"]
+    assert list(by_name(status("gone"))) == ["gone"]
+    with pytest.raises(NotFound, match="no workflow named 'gnoe'") as refused:
+        status("gnoe")
+    assert "gone" in refused.value.hint
+
+
+def test_nothing_has_run_yet(project, status):
+    result = status()
+    assert (result.exit_code, result.text, result.data["workflows"]) == (0, "no workflow has run yet", [])
+    assert os.listdir(project / ".claude") == []
+
+
+def test_what_is_no_line_of_a_run_is_passed_over(metrics, status, now):
+    metrics(
+        b"not JSON\n",
+        execution(workflow_id=None),
+        line("w", now - HOUR),
+        execution(workflow_id="w", timestamp="yesterday", success=False),
+        execution(workflow_id="w", timestamp=5, success=False),
+        b'{"workflow_id": "w"}\n{"workflow_id": 5, "timestamp": "2026-11-22T00:00:00Z"}\n',
+        b'{"workflow_id": "\\ud8", "success": false\n',
+        line("w", now, success=False)[:40],
+    )
+    assert by_name(status())["w"]["state"] == "ok"
+
+
+def test_runs_with_ids_of_others_count_and_cannot_lead_anywhere(project, metrics, status, now):
+    for number, name in enumerate(["../../../etc", "", None, "x" * 300]):
+        metrics(line(f"w{number}", now - HOUR, run_id=name), line(f"w{number}", now - 1, run_id=name, success=False))
+    assert {entry["state"] for entry in by_name(status()).values()} == {"failed"}
+
+
+def test_an_unpriced_step_makes_the_cost_unknown(metrics, status, now):
+    metrics(line("w", now - 5, began=now - 9, estimated_cost=None), line("w", now - 4, began=now - 9))
+    assert by_name(status())["w"]["last_run"]["estimated_cost"] is None
+    assert "unknown" in status().text
+
+
+def test_a_roll_up_of_the_metrics_changes_nothing_for_runs_that_are_kept(project, metrics, status, now):
+    metrics(line("w", now - 90 * DAY), line("w", now - HOUR))
+    before = by_name(status())["w"]["last_success"]["run_id"]
+    Rollups(project / ".claude" / "metrics").roll(30)
+    assert by_name(status())["w"]["last_success"]["run_id"] == before
+
+
+def test_what_a_slow_writer_adds_to_the_former_file_counts(project, metrics, status, now):
+    metrics(line("w", now - 90 * DAY), line("w", now - HOUR))
+    path = project / ".claude" / "metrics" / "executions.jsonl"
+    with path.open("ab") as slow:
+        Rollups(path.parent).roll(30)
+        slow.write(line("w", now - 9))
+    assert by_name(status())["w"]["last_success"]["age_seconds"] == pytest.approx(9, abs=5)
+
+
+def test_metrics_that_cannot_be_read_are_told(project, status):
+    (project / ".claude" / "metrics" / "executions.jsonl").mkdir(parents=True)
+    with pytest.raises(ForceError, match=r"cannot read .*executions\.jsonl"):
+        status()
+
+
+@settings(max_examples=60)
+@given(
+    st.lists(st.tuples(st.sampled_from("abc"), st.integers(1, 6), st.booleans()), max_size=40),
+    st.sampled_from([64, 500, 1 << 18]),
+)
+def test_what_is_found_backwards_is_what_a_look_at_everything_finds(tmp_path_factory, steps, block):
+    state = tmp_path_factory.mktemp("state")
+    (state / "metrics").mkdir()
+    start = 1_790_000_000
+    runs, lines = {}, []
+    for place, (workflow, number, success) in enumerate(steps):
+        key = (workflow, number)
+        began = runs.setdefault(key, [start + 10 * place - 5, True, None])[0]
+        runs[key][1] &= success
+        runs[key][2] = start + 10 * place
+        lines.append(line(workflow, start + 10 * place, run_id=run_id(began, number), success=success))
+    (state / "metrics" / "executions.jsonl").write_bytes(b"".join(lines))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(standing, "_BLOCK_BYTES", block)
+        found = standings(state, "abc")
+    for workflow in "abc":
+        of = [(end, good) for (name, _), (_, good, end) in runs.items() if name == workflow]
+        for run, wanted in ((found[workflow].success, True), (found[workflow].failure, False)):
+            ends = [end for end, good in of if good is wanted]
+            expected = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(max(ends))) if ends else None
+            if wanted:  # of older failures only the fact counts: a line of theirs, perhaps not the last, is found
+                assert (run and run.finished) == expected
+            else:
+                assert (run is not None) == bool(ends)
