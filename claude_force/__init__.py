@@ -4,7 +4,9 @@ __version__ = "0.1.0"
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from .choosing import ProgressiveSkillsManager, SemanticSelector
     from .errors import ForceError
+    from .hybrid import HybridOrchestrator
     from .orchestrator import AgentOrchestrator, AgentResult
     from .stores.cache import ResponseCache
     from .stores.memory import AgentMemory
@@ -16,8 +18,11 @@ __all__ = [
     "AgentOrchestrator",
     "AgentResult",
     "ForceError",
+    "HybridOrchestrator",
     "PerformanceTracker",
+    "ProgressiveSkillsManager",
     "ResponseCache",
+    "SemanticSelector",
     "WorkflowDAG",
     "__version__",
 ]
@@ -27,8 +32,11 @@ _HOMES = {
     "AgentOrchestrator": "orchestrator",
     "AgentResult": "orchestrator",
     "ForceError": "errors",
+    "HybridOrchestrator": "hybrid",
     "PerformanceTracker": "tracker",
+    "ProgressiveSkillsManager": "choosing",
     "ResponseCache": "stores.cache",
+    "SemanticSelector": "choosing",
     "WorkflowDAG": "workflow_dag",
 }
 

@@ -72,6 +72,8 @@ class Settings:
     """Older executions are rolled up into daily sums."""
     routing_auto: bool = False
     skills_preload: tuple[str, ...] = ()
+    skills_auto: bool | str = True
+    """Whether agents that name no skills see the project's and the user's, and get what the task needs; or `all`."""
     alerts: Mapping[str, Any] = field(default_factory=dict)
     prices: Mapping[str, Any] = field(default_factory=dict)
     circuit_breaker_failure_threshold: int = 5
@@ -88,6 +90,8 @@ class Settings:
     """`http` or `anthropic`."""
     api_key_file: Path | None = None
     """The absolute path of a file that holds the key."""
+    embedding_model: str | None = None
+    """A directory or a name, for `recommend --method semantic`."""
     user_caps: Mapping[str, float] = field(default_factory=dict)
     """USD by scope (`run`, `daily`, `monthly`, `agent:NAME`) that all projects together may spend."""
     project_caps: Mapping[str, float] = field(default_factory=dict)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     Warn = Callable[[str], None]
     Entry = tuple[Path, "Shelf", Document | Problem]
 
-AGENT_FIELDS = ("name", "description", "model", "effort", "skills", "max_tokens", "max-tokens")
+AGENT_FIELDS = ("name", "description", "model", "effort", "skills", "domains", "max_tokens", "max-tokens")
 """The fields of an agent's file that have an effect here."""
 
 
@@ -189,6 +189,7 @@ def _agent(path: Path, source: str, document: Document, name: str | None = None)
         effort=setting(document, "effort").lower() or None,
         max_tokens=as_int(limit) if limit else None,
         skills=tuple(as_list(document.fields.get("skills", ""))),
+        domains=tuple(as_list(document.fields.get("domains", ""))),
         source=source,
         path=path,
         ignored=tuple(field for field in document.fields if field not in AGENT_FIELDS),

@@ -90,7 +90,7 @@ def make(
     root: Path,
     settings: Settings,
     find_agent: Callable[[str], Agent],
-    find_skill: Callable[[str], Skill],
+    find_skills: Callable[[Agent, Step], tuple[Skill, ...]],
     warn: Callable[[str], None],
     files: Sequence[Document] = (),
     sample: int = 0,
@@ -104,11 +104,11 @@ def make(
             warned.add(text)
             warn(text)
 
-    agent, skill = cache(find_agent), cache(find_skill)  # many steps share one file, which is read once
+    agent = cache(find_agent)  # many steps share one file, which is read once
     inputs = _inputs(source, given)
     known = {"task": task, **{f"input.{name}": value for name, value in inputs.items()}}
     route = router and partial(router, known, sum(len(file.text) for file in files))
-    jobs = {step.id: _job(step, settings, agent, skill, warn_once, route) for step in source.steps}
+    jobs = {step.id: _job(step, settings, agent, find_skills, warn_once, route) for step in source.steps}
     plan = Plan(source, task, inputs, root, jobs, tuple(files), sample)
     return replace(plan, jobs=_with_files(plan))
 
@@ -208,7 +208,7 @@ def _job(
     step: Step,
     settings: Settings,
     find_agent: Callable[[str], Agent],
-    find_skill: Callable[[str], Skill],
+    find_skills: Callable[[Agent, Step], tuple[Skill, ...]],
     warn: Callable[[str], None],
     route: Callable[[Agent, Step], Route] | None,
 ) -> Job:
@@ -218,7 +218,6 @@ def _job(
     model, warning = find(asked, prices=settings.prices)
     if warning:
         warn(warning)
-    skills = dict.fromkeys((*agent.skills, *step.skills))
     max_tokens = step.max_tokens or agent.max_tokens or min(DEFAULT_MAX_TOKENS, model.max_output_tokens)
     if max_tokens > model.max_output_tokens:
         raise UsageError(f"{model.id} writes at most {model.max_output_tokens:,} tokens, not {max_tokens:,}")
@@ -227,7 +226,7 @@ def _job(
         warn(f"{model.id} takes no effort '{effort}'; it is left out")
         effort = None
     schema = canonical(wire(json.loads(step.schema))) if step.schema else None
-    return Job(step, agent, tuple(find_skill(name) for name in skills), model, max_tokens, effort, schema, routed)
+    return Job(step, agent, find_skills(agent, step), model, max_tokens, effort, schema, routed)
 
 
 def _inputs(source: Workflow, given: Mapping[str, str]) -> dict[str, str]:

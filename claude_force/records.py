@@ -38,6 +38,8 @@ class Agent:
     source: str = "project"
     path: Path | None = None
     ignored: tuple[str, ...] = ()
+    domains: tuple[str, ...] = ()
+    """What it is for, in a few words each."""
 
 
 @dataclass(frozen=True)

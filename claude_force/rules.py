@@ -74,6 +74,7 @@ _CENTURY = 36_500
 """In days: no date in a reader's arithmetic overflows."""
 _PRICES = ("input", "output", "cache_write_5m", "cache_write_1h", "cache_read")
 _whether = _is(bool, "true or false")
+_whose = lambda value: "" if value in (True, False, "all") else 'true, false or "all"'  # noqa: E731 - like the others
 _usd = _number(0, 1_000_000_000)
 _limit = _or_null(_usd)
 
@@ -104,7 +105,7 @@ KEYS: dict[str, Rule] = {
     "memory": {"recall": _number(0, 100, _WHOLE), "retention_days": _number(0, _CENTURY)},
     "metrics": {"retention_days": _number(0, _CENTURY)},
     "routing": {"auto": _whether},
-    "skills": {"preload": names},
+    "skills": {"preload": names, "auto": _whose},
     "alerts": {"*": _anything},
     "prices": {"*": _price},
     "circuit_breaker": {"failure_threshold": _number(1, 1_000_000, _WHOLE), "timeout_seconds": _number(0, 86_400)},
@@ -117,4 +118,5 @@ KEYS: dict[str, Rule] = {
     "base_url": _or_null(_address),
     "client": _one_of("http", "anthropic"),
     "api_key_file": _or_null(_text),
+    "embedding_model": _or_null(_text),
 }

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     Layer = dict[tuple[str, ...], Any]
 
-_USER_ONLY = ("base_url", "client", "api_key_file")
+_USER_ONLY = ("base_url", "client", "api_key_file", "embedding_model")
 
 
 def without_user_only(document: dict[str, Any], file: Path, place: str, warnings: list[str]) -> dict[str, Any]:

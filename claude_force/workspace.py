@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from threading import Lock
 
@@ -15,6 +15,7 @@ from .frozen import replace
 from .line import Line
 from .recording import new_tape, recorder
 from .records import canonical
+from .skillset import skills_of
 from .storage import Storage
 
 TYPE_CHECKING = False
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from .line import Pool
     from .output import Screen
     from .plan import Plan
-    from .records import Agent, Document, Skill, Workflow
+    from .records import Agent, Document, Skill, Step, Workflow
     from .routing import Router
     from .spending import Spending
     from .tape import Tape
@@ -188,12 +189,25 @@ class Workspace:
             root=self.root,
             settings=self.settings,
             find_agent=self.agent,
-            find_skill=self.skill,
+            find_skills=self._skills_for(task),
             warn=self.screen.warn,
             files=files,
             sample=sample,
             router=self._router(),
         )
+
+    def _skills_for(self, task: str) -> Callable[[Agent, Step], tuple[Skill, ...]]:
+        """Return what finds the skills of a step of a run with `task`; each file is read once."""
+        find = cache(self.skill)
+        whole = self.settings.skills_auto == "all"
+        shelves = [place for place in self.shelves if whole or place.source != "bundled"]
+        offered = cache(lambda: library.list_skills(shelves, warn=self.screen.warn))
+        explain = self.screen.note if self.screen.verbose else lambda _: None
+
+        def skills(agent: Agent, step: Step) -> tuple[Skill, ...]:
+            return skills_of(agent, step, task, settings=self.settings, find=find, offered=offered, explain=explain)
+
+        return skills
 
     def _router(self) -> Router | None:
         if not (self.settings.routing_auto if self.auto_model is None else self.auto_model):
@@ -306,7 +320,7 @@ class Workspace:
         return self._pools[count]
 
 
-_NOT_YET = ("skills.preload", "alerts", "circuit_breaker.")
+_NOT_YET = ("alerts", "circuit_breaker.")
 """Settings that are read, and that nothing in this version follows."""
 
 

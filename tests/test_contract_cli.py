@@ -534,8 +534,8 @@ def test_an_empty_pipe_is_not_attached(far):
 
 
 def test_settings_that_nothing_follows_are_named(far, force, project):
-    write(project, "claude.json", '{"version": 2, "budget": {"daily_usd": 1}}')
-    assert "budget.daily_usd has no effect in this version" in force("run", "agent", "echo", "x")[2]
+    write(project, "claude.json", '{"version": 2, "alerts": {"daily_usd": 1}}')
+    assert "alerts.daily_usd has no effect in this version" in force("run", "agent", "echo", "x")[2]
 
 
 def test_retired_models_are_listed_on_request(force, project):
@@ -570,7 +570,7 @@ def test_remembering_can_be_switched_off(far, force, project):
         '{"features": {"memory_enabled": false, "cache_enabled": false, "metrics_enabled": false}}',
     )
     force("run", "agent", "echo", "x")
-    assert sorted(p.name for p in (project / ".claude").iterdir()) == ["agents", "claude.json", "workflows"]
+    assert sorted(p.name for p in (project / ".claude").iterdir()) == ["agents", "claude.json", "state.db", "workflows"]
 
 
 def test_a_project_that_cannot_be_written_still_runs_agents(far, project):

@@ -44,6 +44,7 @@ def place(project):
     write(
         home / "agents" / "reviewer.md", "---\nname: reviewer\ndescription: d\nskills: care\nmodel: haiku\n---\nLook.\n"
     )
+    write(home / "claude.json", '{"skills": {"auto": false}}')
     write(home / "agents" / "writer.md", "---\nname: writer\ndescription: d\n---\nWrite.\n")
     write(home / "skills" / "care" / "SKILL.md", "---\nname: care\ndescription: d\n---\nTake care.\n")
     write(home / "workflows" / "review.toml", REVIEW)
@@ -173,7 +174,7 @@ def test_several_differences_are_told_in_one_message_and_steps_that_moved_alike_
     edit(place / "agents" / "reviewer.md", "model: haiku\n", "")
     lock()
     edit(place / "agents" / "writer.md", "Write.", "Paint.")
-    write(place / "claude.json", '{"default_model": "opus"}')
+    write(place / "claude.json", '{"default_model": "opus", "skills": {"auto": false}}')
     with pytest.raises(ValidationError) as refused:
         check("review")
     assert refused.value.message.split(": ", 1)[1].split("; ") == [

@@ -173,7 +173,7 @@ def made_from(project, *steps, **fields):
         root=project,
         settings=settings,
         find_agent=lambda name: Agent(name, "d", f"You are {name}.", skills=("s",)),
-        find_skill=lambda name: Skill(name, "d", "Be kind."),
+        find_skills=lambda agent, step: tuple(Skill(name, "d", "Be kind.") for name in agent.skills),
         warn=print,
         files=[Document("always.txt", "attached")],
         sample=1,

@@ -141,7 +141,8 @@ def test_a_part_that_came_or_went_is_told_as_such(far):
     far.skill("s", "Be kind.")
     far.workflow({"id": "a", "task": "x", "skills": ["s"]})
     far.run()
-    assert [(c["part"], c["change"]) for c in why(far, "a")["changes"]] == [("skill s", "added")]
+    added = [("skill (catalogue)", "added"), ("skill s", "added")]
+    assert [(c["part"], c["change"]) for c in why(far, "a")["changes"]] == added
     far.workflow({"id": "a", "task": "x"})
     far.run()
     assert [(c["part"], c["change"]) for c in why(far, "a")["changes"]] == [("skill s", "removed")]

@@ -51,7 +51,11 @@ def prune(args: Namespace, workspace: Workspace) -> Result:
 
 def verify(args: Namespace, workspace: Workspace) -> Result:
     """Read all kept answers and check that they are whole and this user's; fails if some are not."""
-    found = workspace.stores.cache.verify() if workspace.stores.cache else {"valid": 0, "expired": 0, "foreign": 0, "damaged": 0}
+    found = (
+        workspace.stores.cache.verify()
+        if workspace.stores.cache
+        else {"valid": 0, "expired": 0, "foreign": 0, "damaged": 0}
+    )
     text = f"{plural(found['valid'], 'valid answer')}, {found['expired']:,} expired, {found['foreign']:,} foreign"
     error = _fault(found)
     data = {"schema_version": 1, "success": error is None, **found, "error": error.facts() if error else None}

@@ -247,7 +247,7 @@ def _objections(
                 root=workspace.root,
                 settings=workspace.settings,
                 find_agent=find_agent,
-                find_skill=find_skill,
+                find_skills=lambda agent, step: tuple(map(find_skill, (*agent.skills, *step.skills))),
                 warn=warnings.append,
             )
         except ForceError as error:
