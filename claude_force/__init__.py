@@ -5,6 +5,7 @@ __version__ = "0.1.0"
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .choosing import ProgressiveSkillsManager, SemanticSelector
+    from .client.breaker import CircuitBreaker
     from .errors import ForceError
     from .hybrid import HybridOrchestrator
     from .orchestrator import AgentOrchestrator, AgentResult
@@ -17,6 +18,7 @@ __all__ = [
     "AgentMemory",
     "AgentOrchestrator",
     "AgentResult",
+    "CircuitBreaker",
     "ForceError",
     "HybridOrchestrator",
     "PerformanceTracker",
@@ -31,6 +33,7 @@ _HOMES = {
     "AgentMemory": "stores.memory",
     "AgentOrchestrator": "orchestrator",
     "AgentResult": "orchestrator",
+    "CircuitBreaker": "client.breaker",
     "ForceError": "errors",
     "HybridOrchestrator": "hybrid",
     "PerformanceTracker": "tracker",

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .config import Settings
     from .spending import Account
     from .stores.cache import ResponseCache
+    from .stores.circuits import SharedRecords
     from .stores.ledger import Ledger
     from .stores.memory import AgentMemory
 
@@ -43,7 +44,7 @@ class Storage:
         """Close every store that was opened, the last one first; one that is used again is opened anew."""
         while self._opened:
             self._opened.pop()()
-        for name in ("cache", "memory", "ledger", "user_ledger"):
+        for name in ("cache", "memory", "ledger", "user_ledger", "health"):
             self.__dict__.pop(name, None)
 
     @cached_property
@@ -83,6 +84,15 @@ class Storage:
     def user_ledger(self) -> Ledger:
         """What the user spends in all projects; the project's own ledger if that is the home itself."""
         return self.ledger if self._state == self._home else self._ledger(self._home)
+
+    @cached_property
+    def health(self) -> SharedRecords:
+        """What the project's processes know of the API's health."""
+        from .stores.circuits import SharedRecords  # sqlite3, as above
+
+        records = SharedRecords(self._state / "state.db")
+        self._opened.append(records.close)
+        return records
 
     def accounts(self) -> tuple[Account, ...]:
         """Return the caps that hold in this project, each with the ledger that it counts in."""

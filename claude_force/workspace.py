@@ -58,6 +58,8 @@ class Workspace:
         self.root = start if self.state == self.home else self.state.parent
         self.auto_model: bool | None = None
         """Whether to route; None leaves it to `routing.auto`."""
+        self.wait = False
+        """Whether to sit out however long the API asks to wait."""
         self._config = Path(config) if config else None
         self._api_key = api_key
         self._flights = pools.Flights()
@@ -297,9 +299,18 @@ class Workspace:
         from .client import connect  # http.client and ssl: 25 ms that reading commands need not pay
         from .client.endpoint import far_end
 
-        far = far_end(self.settings, self.environment, self._api_key)
-        retries = self.settings.performance_max_retries
-        return connect(self.settings.client, far, retries=retries, notice=self.screen.note)
+        settings = self.settings
+        return connect(
+            settings.client,
+            far_end(settings, self.environment, self._api_key),
+            retries=settings.performance_max_retries,
+            wait=self.wait,
+            failure_threshold=settings.circuit_breaker_failure_threshold,
+            timeout_seconds=settings.circuit_breaker_timeout_seconds,
+            shared=self.stores.health,
+            notice=self.screen.note,
+            warn=self.screen.warn,
+        )
 
     def abort(self) -> None:
         """End every call in flight; the next call opens a transport anew."""
@@ -320,7 +331,7 @@ class Workspace:
         return self._pools[count]
 
 
-_NOT_YET = ("alerts", "circuit_breaker.")
+_NOT_YET = ("alerts",)
 """Settings that are read, and that nothing in this version follows."""
 
 

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from contextlib import contextmanager
 from email.utils import formatdate
 from http.client import HTTPMessage
 
@@ -10,8 +11,8 @@ import pytest
 from claude_force.client.endpoint import endpoint
 from claude_force.client.faults import retry_after, status_error
 from claude_force.client.http import HttpTransport
-from claude_force.client.retry import Patient
-from claude_force.errors import ApiError, AuthenticationFailed, ConnectionFailed, Interrupted, TimedOut, TryLater
+from claude_force.client.retry import FREE_RETRIES, Patient
+from claude_force.errors import ApiError, AuthenticationFailed, Busy, ConnectionFailed, Interrupted, TimedOut, TryLater
 from claude_force.records import Block, Reply, Request
 from claude_force.simulator import Simulator
 
@@ -205,6 +206,86 @@ def test_a_wait_of_two_minutes_is_slept():
     clock = Clock()
     patient(Scripted(failed(500, retry_after="120"), REPLY), stop=clock, clock=clock)(REQUEST)
     assert clock.waits == [120]
+
+
+def test_a_longer_wait_is_slept_if_the_user_says_so_and_its_end_is_told():
+    clock, told = Clock(), []
+    transport = Scripted(failed(529, retry_after="7200"), REPLY)
+    assert patient(transport, stop=clock, clock=clock, wait=True, notice=told.append)(REQUEST).attempts == 2
+    assert clock.waits == [7200]
+    assert f"retrying at {time.strftime('%Y-%m-%d', time.localtime(time.time() + 7200))}" in told[0]
+
+
+def test_even_who_sits_waits_out_does_not_outlast_the_deadline():
+    clock = Clock()
+    with pytest.raises(TryLater, match="529"):
+        patient(Scripted(failed(529, retry_after="7200")), stop=clock, clock=clock, wait=True)(
+            REQUEST, deadline=clock.now + 60
+        )
+    assert clock.waits == []
+
+
+def retries_of_a_run(calls, retries):
+    """Make `calls` that all fail; return how many requests they took beyond one each, and what was told."""
+    told = []
+    transport = Scripted(*[failed(500, retry_after_ms="1")] * 10_000)
+    sender = patient(transport, retries, stop=Clock(), notice=told.append)
+    for _ in range(calls):
+        with pytest.raises(ApiError):
+            sender(REQUEST)
+    return transport.calls - calls, told
+
+
+def test_the_calls_of_a_run_share_a_budget_of_retries_so_that_an_outage_does_not_multiply_the_load():
+    spent, told = retries_of_a_run(200, 2)
+    assert spent == FREE_RETRIES + 200 * 0.2
+    assert told[-1] == "claude-haiku-5-5: the API failed (500), not tried again: the retries of this run are used up"
+
+
+def test_a_few_calls_may_each_use_all_of_their_retries():
+    assert retries_of_a_run(5, 2)[0] == 10
+    assert retries_of_a_run(1, 100)[0] == 100
+
+
+class Turnstile:
+    """A gate that notes who passes and how it went, and refuses as listed."""
+
+    def __init__(self, *refusals):
+        self.refusals = list(refusals)
+        self.passed = []
+
+    @contextmanager
+    def __call__(self, model, deadline):
+        if self.refusals and (refusal := self.refusals.pop(0)):
+            raise refusal
+        try:
+            yield None
+        except TryLater as error:
+            self.passed.append((model, error.status))
+            raise
+        self.passed.append((model, "ok"))
+
+
+def test_each_attempt_passes_the_gate_which_learns_how_it_went():
+    gate = Turnstile()
+    patient(Scripted(failed(529), failed(503), REPLY), gate=gate)(REQUEST)
+    assert gate.passed == [(REQUEST.model, 529), (REQUEST.model, 503), (REQUEST.model, "ok")]
+
+
+@pytest.mark.parametrize("refusal", [Busy("circuit open"), TryLater("rate limited")], ids=str)
+def test_what_the_gate_refuses_is_not_tried_again(refusal):
+    transport = Scripted(failed(529), REPLY)
+    with pytest.raises(type(refusal)) as caught:
+        patient(transport, gate=Turnstile(None, refusal))(REQUEST)
+    assert caught.value is refusal
+    assert caught.value.attempts == transport.calls == 1
+
+
+def test_what_the_gate_refuses_at_first_took_no_request():
+    transport = Scripted(REPLY)
+    with pytest.raises(Busy) as caught:
+        patient(transport, gate=Turnstile(Busy("circuit open")))(REQUEST)
+    assert caught.value.attempts == transport.calls == 0
 
 
 @pytest.mark.parametrize(

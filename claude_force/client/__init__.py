@@ -7,6 +7,8 @@ a truncated answer is the caller's business. It is called from many threads at o
 
 `on_text` is given the text as it arrives, never an empty one; what it raises goes through to the caller.
 `deadline` is a value of `time.monotonic()` that no call outlives, however slowly an answer trickles in.
+What sends once is also given `on_head`, which is told the status of the answer and a function that looks a header up,
+before anything else of it is read.
 A call raises a `ForceError` and nothing else: `ApiError`, `AuthenticationFailed` or `TryLater` if the API
 said no, `ConnectionFailed` if there was no connection or the answer was cut or garbled, `TimedOut`, and
 `Interrupted` after `abort`. Its `retryable` tells whether the same call could succeed later.
@@ -23,6 +25,10 @@ if TYPE_CHECKING:
 
     from ..records import Reply, Request
     from .endpoint import Endpoint
+    from .faults import Header
+    from .shared import Shared
+
+    OnHead = Callable[[int, Header], None]
 
     class Transport(Protocol):
         """What sends a request; the contract is this module's docstring."""
@@ -30,7 +36,7 @@ if TYPE_CHECKING:
         def __call__(
             self, request: Request, *, on_text: Callable[[str], None] | None = None, deadline: float | None = None
         ) -> Reply:
-            """Send `request` once and return the reply."""
+            """Send `request` and return the reply."""
 
         def abort(self) -> None:
             """End every call in flight at once, and every later one, with `Interrupted`; from any thread."""
@@ -38,15 +44,49 @@ if TYPE_CHECKING:
         def close(self) -> None:
             """Close the connections; no call may follow."""
 
+    class Wire(Transport, Protocol):
+        """A transport that sends a request once and tells of the answer's head."""
 
-def connect(name: str, far: Endpoint, *, retries: int = 2, notice: Callable[[str], None] | None = None) -> Transport:
+        def __call__(
+            self,
+            request: Request,
+            *,
+            on_text: Callable[[str], None] | None = None,
+            deadline: float | None = None,
+            on_head: OnHead | None = None,
+        ) -> Reply:
+            """Send `request` once and return the reply."""
+
+
+def connect(
+    name: str,
+    far: Endpoint,
+    *,
+    retries: int = 2,
+    wait: bool = False,
+    failure_threshold: int = 5,
+    timeout_seconds: float = 60.0,
+    shared: Shared | None = None,
+    notice: Callable[[str], None] | None = None,
+    warn: Callable[[str], object] | None = None,
+) -> Transport:
     """Return the transport called `name`, with patience, for the endpoint `far`; nothing is sent yet.
 
-    `retries` is how often a call is sent again, and `notice` is told of each wait. Raises MissingExtra.
+    `retries` is how often a call is sent again, `wait` sits out what the API asks to wait however long it is, the
+    circuit breaker opens after `failure_threshold` failures in a row for `timeout_seconds`. All who have the same
+    `shared` hold back together. `notice` is told of each wait, `warn`, in place of
+    Python's warnings, if what is shared fails. Raises MissingExtra.
     """
     from threading import Event
 
     from ..extras import load
+    from .breaker import Rules
+    from .gate import Gate
     from .retry import Patient
+    from .shared import Known
 
-    return Patient(load("transport", name)(far), retries=retries, stop=Event(), notice=notice)
+    stop = Event()
+    known = Known(shared, warn)
+    rules = Rules(failure_threshold, timeout_seconds, in_flight=2 * failure_threshold)
+    gate = Gate(far.url, known, rules, stop=stop, wait=wait, notice=notice)
+    return Patient(load("transport", name)(far), retries=retries, stop=stop, gate=gate, wait=wait, notice=notice)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ..records import Reply, Request
+    from . import OnHead
 
 MAX_ERROR_BYTES = 64 * 1024
 MAX_BODY_BYTES = 64 * 1024 * 1024
@@ -43,11 +44,16 @@ class HttpTransport:
         self._head = _head(endpoint)
 
     def __call__(
-        self, request: Request, *, on_text: Callable[[str], None] | None = None, deadline: float | None = None
+        self,
+        request: Request,
+        *,
+        on_text: Callable[[str], None] | None = None,
+        deadline: float | None = None,
+        on_head: OnHead | None = None,
     ) -> Reply:
         """Send `request` once and return the reply. Raises as `client` says."""
         body = _encode({**payload(request), "stream": True}).encode()
-        with self._exchange("POST", "/v1/messages", body, deadline) as (connection, response):
+        with self._exchange("POST", "/v1/messages", body, deadline, on_head) as (connection, response):
             answer = Answer(on_text, request_id=response.headers.get("request-id"), secrets=self._secrets)
             if "json" in response.headers.get("content-type", "").lower():
                 answer.whole(_read(connection, MAX_BODY_BYTES))
@@ -80,12 +86,14 @@ class HttpTransport:
 
     @contextmanager
     def _exchange(
-        self, method: str, path: str, body: bytes, deadline: float | None
+        self, method: str, path: str, body: bytes, deadline: float | None, on_head: OnHead | None = None
     ) -> Iterator[tuple[Connection, HTTPResponse]]:
         head = self._request_head(method, path, len(body))
         connection = self._pool.take(deadline)
         try:
             response = connection.exchange(head, body)
+            if on_head:
+                on_head(response.status, response.headers.get)
             if not 200 <= response.status < 300:
                 page = _read(connection, MAX_ERROR_BYTES, cut=True)
                 raise status_error(response.status, page, response.headers.get, self._secrets)

@@ -3,26 +3,35 @@
 Which failures are passing is decided where errors are made: they carry `retryable`. Here it is decided how
 often, how long to wait, and when waiting has no point. Exponential backoff with full jitter: a wait is drawn
 evenly from nothing to a bound that doubles, so that workers which failed together do not come back together.
+What keeps a call from being sent at all, the gate, is asked before each attempt, and its refusal is final.
 """
 
 from __future__ import annotations
 
 import time
+from contextlib import contextmanager
+from threading import Lock
 
 from ..errors import ApiError, ForceError, Interrupted, TimedOut, TryLater
 from ..frozen import replace
+from .limiter import LONGEST_WAIT_SECONDS
+from .shared import moment
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
     from ..records import Reply, Request
-    from . import Transport
+    from . import OnHead, Wire
+
+    Gate = Callable[[str, float | None], AbstractContextManager[OnHead | None]]
+    """Given a model and a deadline, what an attempt is made within; entering it waits, or raises a refusal."""
 
 FIRST_BOUND_SECONDS = 0.5
 LAST_BOUND_SECONDS = 8.0
-LONGEST_WAIT_SECONDS = 120.0
+FREE_RETRIES, RETRIES_PER_CALL = 10, 0.2
 
 
 def uniform() -> float:
@@ -32,23 +41,62 @@ def uniform() -> float:
     return random()  # noqa: S311 - spreads waits, protects nothing
 
 
+class RetryBudget:
+    """How often the calls of a run may be tried again in all: ten times, and once more for each five calls.
+
+    Each call on its own may try again a few times; in an outage, all of them would multiply the load.
+    """
+
+    def __init__(self, free: int = FREE_RETRIES) -> None:
+        self._free = free
+        self._calls = self._retries = 0
+        self._lock = Lock()
+
+    def call(self) -> None:
+        """Count a call."""
+        with self._lock:
+            self._calls += 1
+
+    def take(self) -> bool:
+        """Take one retry, and return whether there was one."""
+        with self._lock:
+            if self._retries >= self._free + RETRIES_PER_CALL * self._calls:
+                return False
+            self._retries += 1
+            return True
+
+
+@contextmanager
+def open_gate(_model: str, _deadline: float | None) -> Iterator[OnHead | None]:
+    """Hold nothing back, and learn nothing."""
+    yield None
+
+
 class Patient:
     """A transport that tries again; `stop` ends a wait at once, and each wait is told through `notice`."""
 
     def __init__(
         self,
-        transport: Transport,
+        transport: Wire,
         *,
         retries: int,
         stop: threading.Event,
+        gate: Gate = open_gate,
+        wait: bool = False,
         notice: Callable[[str], None] | None = None,
         random: Callable[[], float] = uniform,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Send through `transport`, at most `retries` times more; `clock` is the one that deadlines are of."""
+        """Send through `gate` and `transport`, at most `retries` times more; sit out any wait if `wait`.
+
+        `clock` is the one that deadlines are of.
+        """
         self._transport = transport
         self._retries = retries
+        self._budget = RetryBudget(max(FREE_RETRIES, retries))  # a call alone may use all of its own
         self._stop = stop
+        self._gate = gate
+        self._sits_out = wait
         self._notice = notice
         self._random = random
         self._clock = clock
@@ -59,21 +107,24 @@ class Patient:
         """Send `request` until it succeeds or trying again has no point; reply and error carry `attempts`.
 
         Once `on_text` was called nothing is sent again. Raises TryLater if the API asks to wait longer than two
-        minutes or beyond the deadline, and otherwise as the transport does.
+        minutes or beyond the deadline, what the gate raises, and otherwise as the transport does.
         """
         show = _Watched(on_text) if on_text else None
-        attempt = 1
+        self._budget.call()
+        attempt = 0
         while True:
+            sent = attempt
             try:
-                reply = self._transport(request, on_text=show, deadline=deadline)
+                with self._gate(request.model, deadline) as on_head:
+                    attempt += 1
+                    reply = self._sent(request, show, deadline, on_head)
             except ForceError as error:
                 error.attempts = attempt
-                if not error.retryable or attempt > self._retries or (show and show.shown):
+                if sent == attempt or (show and show.shown) or not self._may_retry(request, error, attempt):
                     raise
                 self._wait(request, error, attempt, deadline)
             else:
                 return reply if attempt == 1 else replace(reply, attempts=attempt)
-            attempt += 1
 
     def abort(self) -> None:
         """End every wait and every call in flight, and every later one, with Interrupted; from any thread."""
@@ -84,15 +135,31 @@ class Patient:
         """Close the connections; no call may follow."""
         self._transport.close()
 
+    def _sent(self, request: Request, show: _Watched | None, deadline: float | None, on_head: OnHead | None) -> Reply:
+        if on_head is None:
+            return self._transport(request, on_text=show, deadline=deadline)
+        return self._transport(request, on_text=show, deadline=deadline, on_head=on_head)
+
+    def _may_retry(self, request: Request, error: ForceError, attempt: int) -> bool:
+        if not error.retryable or attempt > self._retries:
+            return False
+        if not self._budget.take():
+            self._tell(f"{request.model}: {_reason(error)}, not tried again: the retries of this run are used up")
+            return False
+        return True
+
+    def _tell(self, text: str) -> None:
+        if self._notice:
+            self._notice(text)
+
     def _wait(self, request: Request, error: ForceError, attempt: int, deadline: float | None) -> None:
         seconds = self._seconds(error, attempt)
-        if seconds > LONGEST_WAIT_SECONDS:
+        if seconds > LONGEST_WAIT_SECONDS and not self._sits_out:
             raise _later(error, seconds, attempt) from error
         if deadline is not None and self._clock() + seconds >= deadline:
             raise _out_of_time(error, seconds, attempt) from error
-        if self._notice:
-            left = f"({attempt} of {self._retries})"
-            self._notice(f"{request.model}: {_reason(error)}, retrying in {seconds:.1f} s {left}")
+        when = f"in {seconds:.1f} s" if seconds <= LONGEST_WAIT_SECONDS else f"at {moment(time.time() + seconds)}"
+        self._tell(f"{request.model}: {_reason(error)}, retrying {when} ({attempt} of {self._retries})")
         if self._stop.wait(seconds):
             raise Interrupted("interrupted") from error
 
@@ -116,8 +183,9 @@ class _Watched:
 
 
 def _later(error: ForceError, seconds: float, attempt: int) -> ForceError:
-    until = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(time.time() + seconds))
-    return _gave_up(TryLater, error, f"the API asks to wait until {until}", attempt, seconds)
+    until = moment(time.time() + seconds)
+    hint = f"the API asks to wait until {until}: try again then, or sit it out with --wait"
+    return _gave_up(TryLater, error, hint, attempt, seconds)
 
 
 def _out_of_time(error: ForceError, seconds: float, attempt: int) -> ForceError:

@@ -10,12 +10,13 @@ import time
 from .. import models
 from ..client.endpoint import KEY_VARIABLES, far_end
 from ..config import Settings
-from ..errors import AuthenticationFailed, ForceError, NotFound, UsageError
+from ..errors import AuthenticationFailed, ForceError, NotFound, UsageError, reason
 from ..frozen import replace
 from ..records import Result
 from ..reports.table import plural
 from .health import health
 from .machine import Check, clock, machine
+from .troubles import troubles
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def doctor(args: Namespace, workspace: Workspace) -> Result:
     settings, wrong = _settings(workspace)
     checks = [*machine(workspace), *health(workspace), wrong or _settings_files(workspace)]
     if not wrong:
-        checks += [*_extras(settings.client), *_models(workspace)]
+        checks += [*_extras(settings.client), *_models(workspace), *_limits(workspace)]
     checks += _network(workspace, settings, offline=args.offline)
     if args.cron:
         from .cron import checks as cron_checks  # what other checks need not load
@@ -51,6 +52,16 @@ def doctor(args: Namespace, workspace: Workspace) -> Result:
     bad = any(check.status == "problem" for check in checks)
     data = {"schema_version": 1, "success": not bad, "checks": [vars(check) for check in checks]}
     return Result(data, _text(checks), exit_code=1 if bad else 0)
+
+
+def _limits(workspace: Workspace) -> Iterator[Check]:
+    try:
+        found = troubles(workspace)
+    except OSError as error:
+        yield Check("limits", "warning", f"what is known of the API's health cannot be read: {reason(error)}")
+        return
+    for trouble in found:
+        yield Check("limits", "warning", f"{trouble.name}: {trouble.state}: {trouble.found}")
 
 
 def _network(workspace: Workspace, settings: Settings, *, offline: bool) -> Iterator[Check]:

@@ -33,6 +33,7 @@ def run_options(parser: ArgumentParser) -> None:
     caching = parser.add_mutually_exclusive_group()
     caching.add_argument("--no-cache", action="store_true", help="neither look into the cache nor keep the answer")
     caching.add_argument("--refresh", action="store_true", help="ask anew, and keep the new answer in the cache")
+    parser.add_argument("--wait", action="store_true", help="sit it out if the API asks to wait for minutes or more")
     parser.add_argument("--max-cost", type=dollars, metavar="USD", help="send no call that could take the run above it")
     parser.add_argument("--dry-run", action="store_true", help="show the exact requests and their cost, send nothing")
 

@@ -64,7 +64,7 @@ def agent(args: Namespace, workspace: Workspace) -> Result:
     task = given.required_task(args)
     recall = workspace.settings.memory_recall if args.recall is None else args.recall
     files += workspace.stores.recalled(args.name, task, recall)
-    workspace.auto_model = args.auto_model
+    workspace.auto_model, workspace.wait = args.auto_model, args.wait
     plan = workspace.plan(source, task, files=files, sample=args.sample)
     scheduled.check_frozen(plan, args, workspace)
     if args.dry_run:
@@ -114,7 +114,7 @@ def workflow_options(parser: ArgumentParser) -> None:
 @scheduled.unattended
 def workflow(args: Namespace, workspace: Workspace) -> Result:
     """Run a workflow, its steps in parallel where they can be."""
-    workspace.auto_model = args.auto_model
+    workspace.auto_model, workspace.wait = args.auto_model, args.wait
     plan, resumed = _planned(args, workspace)
     scheduled.check_frozen(plan, args, workspace)
     if args.dry_run:

@@ -13,6 +13,7 @@ from ..records import Result
 from ..reports.standing import Standing, standings
 from ..reports.table import duration, money, plural, table
 from .scheduled import is_running
+from .troubles import troubles
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
+    from ..client.standing import Standing as Trouble
     from ..reports.standing import Run
     from ..workspace import Workspace
 
@@ -53,7 +55,7 @@ def status_options(parser: ArgumentParser) -> None:
 
 def status(args: Namespace, workspace: Workspace) -> Result:
     """Show when each workflow last succeeded and failed, what its last run cost, and whether it is running."""
-    rows = _rows(args, workspace)
+    rows, api = _rows(args, workspace), _api(workspace)
     overdue = [row for row in rows if row.overdue]
     error = _alarm(overdue, args.stale) if overdue else None
     data = {
@@ -61,10 +63,20 @@ def status(args: Namespace, workspace: Workspace) -> Result:
         "success": error is None,
         "stale_seconds": args.stale,
         "workflows": [_facts(row) for row in rows],
+        "api": [vars(trouble) for trouble in api],
         "error": error.facts() if error else None,
     }
     silent = args.stale is not None and not workspace.screen.verbose
-    return Result(data, "" if silent else _text(rows, workspace), error, 1 if error else 0)
+    lines = [f"{trouble.name}: {trouble.state}: {trouble.found}" for trouble in api]
+    return Result(data, "" if silent else "\n".join([_text(rows, workspace), *lines]), error, 1 if error else 0)
+
+
+def _api(workspace: Workspace) -> list[Trouble]:
+    try:
+        return troubles(workspace)
+    except OSError as error:
+        workspace.screen.warn(f"what is known of the API's health cannot be read: {reason(error)}")
+        return []
 
 
 def _rows(args: Namespace, workspace: Workspace) -> list[_Row]:
