@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -21,6 +22,8 @@ def main() -> None:
     if sys.version_info < (3, 11):  # noqa: UP036  # a clone can be run without pip, which would have said so
         version = ".".join(map(str, sys.version_info[:2]))
         sys.exit(f"claude-force: error: needs Python 3.11 or later, this is {version}")
+    # what a start makes is there to stay: to look through it for garbage again and again takes 4 ms
+    gc.set_threshold(50_000, 20, 20)
     _listen()
     try:
         from .cli import main as run  # here, so that Ctrl-C during the import ends as it does later

@@ -15,11 +15,12 @@ from .errors import ForceError, Interrupted, UsageError
 from .frozen import replace
 from .models import usd
 from .output import Screen
+from .recording import new_run_id
 from .records import Step, Usage, Workflow, canonical
 from .reports.result import of_workflow, verdict
 from .runner import run
 from .templates import escape
-from .workspace import Workspace, new_run_id
+from .workspace import Workspace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ class AgentOrchestrator:
         steps = [Step(str(number), name, escape(task), **settings) for number, (name, task) in enumerate(tasks)]
         with self._opening:
             plan, wrong = self._side_by_side(steps)
-            line = self._workspace.line(plan, stop_on_error=False)
+            line = self._workspace.engine.line(plan, stop_on_error=False)
         results = wrong | {o.step: o.error or o.output for o in _outcomes(plan, line)}
         return [results[step.id] for step in steps]
 
@@ -130,7 +131,7 @@ class AgentOrchestrator:
         run_id = new_run_id()
         with self._opening:
             plan = self._workspace.plan(self._workspace.workflow(name), task, given=inputs)
-            line = self._workspace.line(
+            line = self._workspace.engine.line(
                 plan, run_id=run_id, jobs=jobs, timeout=timeout, stop_on_error=on_error == "stop"
             )
         outcomes = _outcomes(plan, line)
@@ -157,7 +158,7 @@ class AgentOrchestrator:
         with self._opening:
             documents = [attachments.read(Path(file), str(file)) for file in files]
             plan = self._workspace.plan(plans.single(name, **_step_settings(step)), task, files=documents)
-            line = self._workspace.line(plan, run_id=run_id, timeout=timeout)
+            line = self._workspace.engine.line(plan, run_id=run_id, timeout=timeout)
         (outcome,) = _outcomes(plan, line)
         return outcome, run_id
 

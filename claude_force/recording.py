@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import time
+
 from . import models
 from .errors import reason
 from .records import task_hash
@@ -61,3 +64,10 @@ def _measure(workspace: Workspace, outcome: Outcome, workflow: str | None, run_i
         Metrics(workspace.state / "metrics").append(told)
     except OSError as error:
         workspace.screen.warn(f"this execution is not in the metrics: {reason(error)}")
+
+
+def new_run_id() -> str:
+    """Return an id for a run that sorts by the time of its start."""
+    now = time.time()
+    stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime(now))
+    return f"{stamp}{int(now * 1000) % 1000:03}-{os.urandom(3).hex()}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from . import schema
 from .errors import AnswerError, EmptyAnswer, Refused, SchemaMismatch, Truncated
 from .models import total
 from .records import Outcome, Usage
@@ -32,6 +31,8 @@ def judge(reply: Reply, max_tokens: int, wanted: str | None = None) -> AnswerErr
 
 def _mismatch(text: str, wanted: str) -> SchemaMismatch | None:
     from json import loads
+
+    from . import schema  # 1 ms that answers without one need not pay
 
     try:
         found: Sequence[str] = schema.violations(schema.extract(text), loads(wanted))

@@ -1,37 +1,31 @@
-"""Wiring: which project this is, and each part that works on it, opened on first use and closed together."""
+"""Wiring: which project this is, and each part that works on it, opened on first use and closed together.
+
+What a method needs is imported in it: a command that only reads the library would pay for all parts of a run.
+"""
 
 from __future__ import annotations
 
 import os
-import time
 from functools import cache, cached_property
 from pathlib import Path
-from threading import Lock
 
-from . import attachments, config, dag, library, locations, pools, schema, workflow
-from . import plan as plans
+from . import config, library, locations
 from .errors import UsageError, ValidationError
 from .frozen import replace
-from .line import Line
-from .recording import new_tape, recorder
 from .records import canonical
-from .skillset import skills_of
-from .storage import Storage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
-    from typing import Any, Self
+    from typing import Self
 
-    from .client import Transport
     from .config import Settings
-    from .line import Pool
+    from .engine import Engine
     from .output import Screen
     from .plan import Plan
     from .records import Agent, Document, Skill, Step, Workflow
     from .routing import Router
-    from .spending import Spending
-    from .tape import Tape
+    from .storage import Storage
 
 
 class Workspace:
@@ -61,15 +55,8 @@ class Workspace:
         self.wait = False
         """Whether to sit out however long the API asks to wait."""
         self._config = Path(config) if config else None
-        self._api_key = api_key
-        self._flights = pools.Flights()
-        self._transport: Transport | None = None
-        self._opening = Lock()
-        self._pools: dict[int, Pool] = {}
+        self.api_key = api_key
         self._opened: list[Callable[[], object]] = []
-        self.stores = Storage(
-            self.state, self.home, settings=lambda: self.settings, keys=lambda: self.keys, warn=screen.warn
-        )
 
     def __enter__(self) -> Self:
         return self
@@ -79,14 +66,27 @@ class Workspace:
 
     def close(self) -> None:
         """Close every part that was opened, the last one first; one that is used again is opened anew."""
-        with self._opening:
-            transport, self._transport = self._transport, None
-        if transport:
-            transport.close()
+        if "engine" in self.__dict__:
+            self.engine.close()
         while self._opened:
             self._opened.pop()()
-        self._pools.clear()
-        self.stores.close()
+        if "stores" in self.__dict__:
+            self.stores.close()
+
+    @cached_property
+    def stores(self) -> Storage:
+        """What the project and its user keep."""
+        from .storage import Storage
+
+        warn = self.screen.warn
+        return Storage(self.state, self.home, settings=lambda: self.settings, keys=lambda: self.keys, warn=warn)
+
+    @cached_property
+    def engine(self) -> Engine:
+        """What carries out the calls of its runs."""
+        from .engine import Engine
+
+        return Engine(self)
 
     @cached_property
     def settings(self) -> Settings:
@@ -137,6 +137,8 @@ class Workspace:
 
     def workflow(self, name: str) -> Workflow:
         """Return the workflow called `name`, or the one in the file `name` if it is a path; raises UsageError."""
+        from . import workflow
+
         if name in self.settings.workflows:
             data = self.settings.workflows[name]
             return workflow.parse(name, data, source="config", read_schema=self._schema_reader(self.state))
@@ -160,6 +162,7 @@ class Workspace:
 
     def _schema_reader(self, directory: Path) -> Callable[[str], str]:
         """Return what reads a workflow's schema files: beside it or in the project, never elsewhere."""
+        from . import attachments
 
         def read(name: str) -> str:
             places = (directory.resolve(), self.root.resolve())
@@ -172,6 +175,8 @@ class Workspace:
 
     def read_schema(self, name: str) -> str:
         """Return the JSON Schema in the file that the user named, in canonical form; raises ValidationError."""
+        from . import attachments, schema
+
         return canonical(schema.load(attachments.read(Path(name), name).text, name))
 
     def plan(
@@ -184,6 +189,8 @@ class Workspace:
         sample: int = 0,
     ) -> Plan:
         """Return `source` with everything found that it names; raises UsageError for what is not there."""
+        from . import plan as plans
+
         return plans.make(
             source,
             task,
@@ -200,6 +207,8 @@ class Workspace:
 
     def _skills_for(self, task: str) -> Callable[[Agent, Step], tuple[Skill, ...]]:
         """Return what finds the skills of a step of a run with `task`; each file is read once."""
+        from .skillset import skills_of
+
         find = cache(self.skill)
         whole = self.settings.skills_auto == "all"
         shelves = [place for place in self.shelves if whole or place.source != "bundled"]
@@ -218,117 +227,15 @@ class Workspace:
 
         return router(self)
 
-    def line(
-        self,
-        plan: Plan,
-        *,
-        jobs: int | None = None,
-        timeout: float | None = None,
-        use_cache: bool = True,
-        refresh: bool = False,
-        run_id: str | None = None,
-        max_cost: float | None = None,
-        tape: Tape | None = None,
-        from_step: str | None = None,
-        **wishes: Any,
-    ) -> Line:
-        """Return what carries out the calls of `plan`; `wishes` are fields of a Line.
-
-        A workflow that runs under an id has a journal, a new one unless a `tape` is given. `from_step` and what
-        depends on it is asked anew; raises NotFound if there is no such step.
-        """
-        if not self.settings.features_parallel_workflows_enabled:
-            jobs = 1
-        jobs = jobs or self.settings.performance_max_concurrent_agents
-        anew = dag.since(plan.workflow, from_step) if from_step else frozenset()
-        if tape is None and run_id and plan.workflow.source != "agent":
-            tape = new_tape(self, plan, run_id)
-        if tape:
-            tape.note(cache=use_cache and self.settings.cache_enabled, refresh=refresh, from_step=from_step)
-            if jobs == 1:  # the first call is over before `on_sent` hears of it
-                tape.begin()
-        spending = self.stores.spending(run_id or new_run_id(), max_cost)
-        line = Line(
-            connect=lambda: self.transport,
-            abort=self.abort,
-            pool=self._pool(plan, jobs),
-            flights=self._flights,
-            jobs=jobs,
-            deadline=time.monotonic() + timeout if timeout else None,
-            prices=self.settings.prices,
-            cache=self.stores.cache if use_cache else None,
-            refresh=refresh,
-            uncached_agents=frozenset(self.settings.cache_exclude_agents),
-            spending=spending,
-            tape=tape,
-            anew=anew,
-            on_notice=self.screen.note,
-            on_warning=self.screen.warn,
-            on_sent=lambda: self._get_ready(tape, spending),
-            record=recorder(self, plan.workflow, run_id),
-        )
-        return replace(line, **wishes)
-
     @property
     def keys(self) -> tuple[str, ...]:
         """The user's own keys, which nothing may keep."""
-        keys = (self._api_key, *(self.environment.get(name) for name in ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN")))
+        keys = (self.api_key, *(self.environment.get(name) for name in ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN")))
         return tuple(key for key in keys if key)
 
     def on_close(self, close: Callable[[], object]) -> None:
         """Have `close` called when this workspace is closed."""
         self._opened.append(close)
-
-    def _get_ready(self, tape: Tape | None, spending: Spending) -> None:
-        """Open what an answer will need, while it is awaited."""
-        spending.warm()
-        if tape:
-            tape.begin()
-        if self.settings.features_memory_enabled:
-            self.stores.memory.warm()
-
-    @property
-    def transport(self) -> Transport:
-        """What sends requests, with patience; threads that ask at once get the same one."""
-        with self._opening:
-            if self._transport is None:
-                self._transport = self._connected()
-            return self._transport
-
-    def _connected(self) -> Transport:
-        from .client import connect  # http.client and ssl: 25 ms that reading commands need not pay
-        from .client.endpoint import far_end
-
-        settings = self.settings
-        return connect(
-            settings.client,
-            far_end(settings, self.environment, self._api_key),
-            retries=settings.performance_max_retries,
-            wait=self.wait,
-            failure_threshold=settings.circuit_breaker_failure_threshold,
-            timeout_seconds=settings.circuit_breaker_timeout_seconds,
-            shared=self.stores.health,
-            notice=self.screen.note,
-            warn=self.screen.warn,
-        )
-
-    def abort(self) -> None:
-        """End every call in flight; the next call opens a transport anew."""
-        with self._opening:
-            transport, self._transport = self._transport, None
-        if transport:
-            transport.abort()
-
-    def _pool(self, plan: Plan, count: int) -> Pool:
-        """Return where the calls of `plan` are made; threads serve all runs of this workspace that want as many."""
-        if len(plan.jobs) == 1 and plan.workflow.steps[0].foreach is None:
-            return pools.Aside()
-        if count == 1:
-            return pools.Inline()
-        if count not in self._pools:
-            pool = self._pools[count] = pools.threads(count)
-            self._opened.append(lambda: pool.shutdown(wait=False, cancel_futures=True))
-        return self._pools[count]
 
 
 _NOT_YET = ("alerts",)
@@ -339,10 +246,3 @@ def _without_effect(settings: Settings) -> Iterator[str]:
     for path, origin in settings.origins.items():
         if path.startswith(_NOT_YET) and origin != "built in":
             yield f"{origin}: {path} has no effect in this version"
-
-
-def new_run_id() -> str:
-    """Return an id for a run that sorts by the time of its start."""
-    now = time.time()
-    stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime(now))
-    return f"{stamp}{int(now * 1000) % 1000:03}-{os.urandom(3).hex()}"

@@ -36,6 +36,7 @@ FLOORS = {
         "library",
         "lint",
         "attachments",
+        "listing",
         "pools",
         "routing",
         "selection",
@@ -47,6 +48,7 @@ FLOORS = {
     "stairs": (
         "lockfile",
         "skillset",
+        "prefixes",
         "plan",
         "parts",
         "cassette",
@@ -62,6 +64,7 @@ FLOORS = {
         "storage",
         "recording",
         "workspace",
+        "engine",
         "output",
         "board",
         "orchestrator",

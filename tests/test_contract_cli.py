@@ -570,7 +570,8 @@ def test_remembering_can_be_switched_off(far, force, project):
         '{"features": {"memory_enabled": false, "cache_enabled": false, "metrics_enabled": false}}',
     )
     force("run", "agent", "echo", "x")
-    assert sorted(p.name for p in (project / ".claude").iterdir()) == ["agents", "claude.json", "state.db", "workflows"]
+    made = {p.name for p in (project / ".claude").iterdir()} - {"state.db", "state.db.lock"}  # of money, not of answers
+    assert made == {"agents", "claude.json", "workflows"}
 
 
 def test_a_project_that_cannot_be_written_still_runs_agents(far, project):

@@ -45,7 +45,7 @@ def workflow(*steps, **others):
 
 def outcomes(workspace, source, *, task="", given=None, use_cache=False, **wishes):
     plan = workspace.plan(source, task, given=given)
-    with closing(run(plan, workspace.line(plan, use_cache=use_cache, **wishes))) as going:
+    with closing(run(plan, workspace.engine.line(plan, use_cache=use_cache, **wishes))) as going:
         return list(going)
 
 
@@ -280,7 +280,7 @@ def test_an_interruption_fails_what_is_in_flight_and_ends(workspace, simulator):
         {"id": "never", "task": "x", "dependencies": ["hangs"]},
     )
     plan = workspace.plan(steps, "")
-    going = run(plan, workspace.line(plan, use_cache=False))
+    going = run(plan, workspace.engine.line(plan, use_cache=False))
     found = [next(going)]
 
     def interrupt():
@@ -312,7 +312,7 @@ def test_an_interruption_before_the_call_is_made_ends_the_run_too(workspace, sim
 
     found = []
     with pytest.raises(Interrupted):
-        found.extend(run(plan, workspace.line(plan, on_start=interrupted)))
+        found.extend(run(plan, workspace.engine.line(plan, on_start=interrupted)))
     assert [o.status for o in found] in ([], ["failed"])
     assert not simulator.requests
 
@@ -372,7 +372,7 @@ def test_another_sample_is_another_answer(workspace, simulator):
     source = workflow({"id": "a", "task": "x"})
     for sample in (0, 1, 1):
         plan = workspace.plan(source, "", sample=sample)
-        list(run(plan, workspace.line(plan)))
+        list(run(plan, workspace.engine.line(plan)))
     assert len(simulator.requests) == 2
 
 

@@ -9,8 +9,9 @@ import pytest
 from claude_force.errors import AuthenticationFailed, ConfigError, Interrupted, NotFound, UsageError, ValidationError
 from claude_force.output import Screen
 from claude_force.plan import request, single
+from claude_force.recording import new_run_id
 from claude_force.simulator import Behaviour, Simulator
-from claude_force.workspace import Workspace, new_run_id
+from claude_force.workspace import Workspace
 
 
 @pytest.fixture
@@ -40,7 +41,7 @@ def agent(directory, name, **fields):
 
 def ask(workspace, name="echo", task="x"):
     plan = workspace.plan(single(name), task)
-    return workspace.transport(request(plan, plan.jobs[name], {}))
+    return workspace.engine.transport(request(plan, plan.jobs[name], {}))
 
 
 def test_the_project_is_the_nearest_directory_above_with_a_claude_directory(project, monkeypatch):
@@ -267,9 +268,9 @@ def test_jobs_come_from_the_call_then_the_settings(project, simulator):
     write(project, "claude.json", {"performance": {"max_concurrent_agents": 3}, "workflows": {"w": {"steps": steps}}})
     with open_workspace() as workspace:
         plan = workspace.plan(workspace.workflow("w"), "")
-        assert workspace.line(plan).jobs == 3
-        assert workspace.line(plan, jobs=2).jobs == 2
-        assert workspace.line(plan).pool is workspace.line(plan).pool
+        assert workspace.engine.line(plan).jobs == 3
+        assert workspace.engine.line(plan, jobs=2).jobs == 2
+        assert workspace.engine.line(plan).pool is workspace.engine.line(plan).pool
 
 
 def test_a_feature_that_is_off_makes_every_run_sequential(project, simulator):
@@ -277,16 +278,16 @@ def test_a_feature_that_is_off_makes_every_run_sequential(project, simulator):
     off = {"features": {"parallel_workflows_enabled": False}, "workflows": {"w": {"steps": steps}}}
     write(project, "claude.json", off)
     with open_workspace() as workspace:
-        assert workspace.line(workspace.plan(workspace.workflow("w"), ""), jobs=5).jobs == 1
+        assert workspace.engine.line(workspace.plan(workspace.workflow("w"), ""), jobs=5).jobs == 1
 
 
 def test_after_an_abort_the_next_call_goes_through(project, simulator):
     agent(project, "echo")
     with open_workspace() as workspace:
-        workspace.abort()
+        workspace.engine.abort()
         ask(workspace)
-        aborted = workspace.transport
-        workspace.abort()
+        aborted = workspace.engine.transport
+        workspace.engine.abort()
         plan = workspace.plan(single("echo"), "x")
         with pytest.raises(Interrupted):
             aborted(request(plan, plan.jobs["echo"], {}))
@@ -298,7 +299,7 @@ def test_no_socket_is_opened_before_something_is_sent(project, monkeypatch):
     monkeypatch.setenv("ANTHROPIC_BASE_URL", "http://127.0.0.1:9")
     with open_workspace() as workspace:
         plan = workspace.plan(single("echo"), "x")
-        workspace.line(plan)
+        workspace.engine.line(plan)
         assert "transport" not in vars(workspace)
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from .. import cassette, models, recording
 from ..errors import ForceError, UsageError
+from ..recording import new_run_id
 from ..records import Result
 from ..stores.runs import find_run
 from ..stores.transcript import FILE, read
 from ..tape import Tape
-from ..workspace import new_run_id
 from . import given, run
 from .dry_run import dry_run
 from .runs import RUN_HELP

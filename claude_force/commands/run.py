@@ -8,12 +8,12 @@ from contextlib import closing
 from .. import dag
 from .. import plan as plans
 from ..errors import ForceError, Interrupted, UsageError
+from ..recording import new_run_id
 from ..records import EFFORTS, Result
 from ..reports import timeline
 from ..reports.result import of_agent, of_workflow, verdict
 from ..reports.table import duration, money, plural
 from ..runner import run
-from ..workspace import new_run_id
 from . import given, scheduled, targets
 from .dry_run import dry_run
 
@@ -73,7 +73,7 @@ def agent(args: Namespace, workspace: Workspace) -> Result:
     on_text = screen.write if screen.streams and not (args.no_stream or target or args.schema) else None
     run_id = new_run_id()
     watch: dict[str, Any] = {"on_start": screen.board(plan).started} if screen.live else {}
-    line = workspace.line(plan, run_id=run_id, on_text=on_text, **given.limits(args), **watch)
+    line = workspace.engine.line(plan, run_id=run_id, on_text=on_text, **given.limits(args), **watch)
     with closing(run(plan, line)) as going:
         (outcome,) = going
     screen.close_board(stand=False)
@@ -158,7 +158,7 @@ def follow(
     screen.note(f"run {run_id}: {plan.workflow.name}, {plural(len(plan.workflow.steps), 'step')}")
     ended: list[Outcome] = []
     with screen.board(plan) as board:
-        line = workspace.line(plan, run_id=run_id, stop_on_error=stop, on_start=board.started, **limits)
+        line = workspace.engine.line(plan, run_id=run_id, stop_on_error=stop, on_start=board.started, **limits)
         try:
             with closing(run(plan, line)) as outcomes:
                 for outcome in outcomes:

@@ -9,9 +9,10 @@ from pathlib import Path
 
 from ..errors import UsageError
 from ..frozen import replace
+from ..recording import new_run_id
 from ..records import Result
 from ..simulator import Behaviour, Simulator, parse_latency, serve_forever
-from ..workspace import Workspace, new_run_id
+from ..workspace import Workspace
 from . import given, run
 
 TYPE_CHECKING = False
