@@ -28,10 +28,31 @@ def home(environment: Mapping[str, str]) -> Path:
 
 
 def project(start: Path) -> Path | None:
-    """Return the `.claude` directory nearest above `start`; the one in the home directory makes no project."""
+    """Return the `.claude` directory nearest above `start`; the one in the home directory makes no project.
+
+    Raises UsageError for one that came with links by which we would write elsewhere.
+    """
     users = os.path.realpath(Path(os.path.expanduser("~")) / ".claude")
     for directory in (start, *start.parents):
         found = directory / ".claude"
         if os.path.isdir(found) and os.path.realpath(found) != users:  # `Path.is_dir` raises where it may not look
+            _refuse_ways_out(found)
             return found
     return None
+
+
+_STATE = (
+    "metrics metrics/executions.jsonl metrics/index.db metrics/rollups metrics/segments cache cache/responses.db "
+    "cache/embeddings.db runs locks holders agent_memory.db state.db"
+).split()
+"""What is written below `.claude`."""
+
+
+def _refuse_ways_out(state: Path) -> None:
+    """Raise UsageError if something that we write to is a link that leads out of the project."""
+    for name in _STATE:
+        path = os.path.join(state, name)
+        if os.path.islink(path) and not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(state.parent)):
+            raise UsageError(
+                f"{path} is a link that leads out of the project", hint=f"look at it, and remove it: {path}"
+            )

@@ -316,3 +316,21 @@ def test_an_environment_can_be_given_in_place_of_the_processs(project, tmp_path)
     assert workspace.settings.default_model == "opus"
     assert workspace.home == tmp_path
     assert "CLAUDE_FORCE_MODEL" not in os.environ
+
+
+@pytest.mark.parametrize("name", ["metrics", "metrics/executions.jsonl", "cache", "runs", "state.db", "agent_memory.db"])
+def test_a_project_whose_links_would_have_us_write_elsewhere_is_refused(project, tmp_path, name):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    link = project / ".claude" / name
+    link.parent.mkdir(exist_ok=True)
+    link.symlink_to(outside / "file" if "." in name else outside)
+    with pytest.raises(UsageError, match="leads out of the project"):
+        Workspace(screen=Screen())
+    assert list(outside.iterdir()) == []
+
+
+def test_links_within_the_project_are_followed(project):
+    (project / "data").mkdir()
+    (project / ".claude" / "metrics").symlink_to(project / "data")
+    assert Workspace(screen=Screen()).state == project / ".claude"

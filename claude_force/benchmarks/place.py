@@ -124,7 +124,7 @@ def _environment(directory: Path, url: str) -> dict[str, str]:
         "HOME": str(directory.parent),
         "CLAUDE_FORCE_HOME": str(directory.parent / ".claude"),
         "ANTHROPIC_BASE_URL": url,
-        "ANTHROPIC_API_KEY": "simulated",
+        "ANTHROPIC_API_KEY": "sk-simulated",
     }
     if not _script().is_file():  # run from a checkout, which another directory's processes would not find
         variables["PYTHONPATH"] = str(Path(__file__).parents[2])

@@ -53,7 +53,7 @@ def simulate(args: Namespace, workspace: Workspace) -> Result:
     def announce(url: str) -> None:
         workspace.screen.note(f"simulating the Messages API on {url}, Ctrl-C ends it; in another terminal:")
         if not workspace.screen.json:
-            workspace.screen.write(f"export ANTHROPIC_BASE_URL={url} ANTHROPIC_API_KEY={args.key or 'simulated'}\n")
+            workspace.screen.write(f"export ANTHROPIC_BASE_URL={url} ANTHROPIC_API_KEY={args.key or 'sk-simulated'}\n")
 
     try:
         serve_forever(behaviour, args.host, args.port, announce)
@@ -87,7 +87,7 @@ def _shown(project: Path, simulator: Simulator, workspace: Workspace) -> Result:
     screen.note(f"The sample: {', '.join(sorted(p.name for p in (project / 'src').rglob('*.py')))}\n")
     environment = {
         "ANTHROPIC_BASE_URL": simulator.url,
-        "ANTHROPIC_API_KEY": "simulated",
+        "ANTHROPIC_API_KEY": "sk-simulated",
         "CLAUDE_FORCE_HOME": str(project.parent / "home"),  # what the user has set does not count here
     }
     with Workspace(screen=screen, start=project, environment=environment) as inside:
