@@ -202,4 +202,5 @@ class PartlyFailed(ForceError):
 
 def reason(error: Exception) -> str:
     """Return in lower case what the system says went wrong, without the number and path that `str` adds."""
-    return (getattr(error, "strerror", None) or str(error)).lower()
+    told: str | None = getattr(error, "strerror", None)
+    return told.lower() if told else str(error)

@@ -46,7 +46,7 @@ def read_regular(path: Path, limit: int) -> bytes:
     Only of a regular file: a pipe or a terminal, which a repository's link may name, would be waited for.
     """
     if not stat.S_ISREG(os.stat(path).st_mode):
-        raise OSError(None, "not a regular file")
+        raise OSError(None, "not a regular file", str(path))
     with open(path, "rb") as stream:
         return stream.read(limit)
 

@@ -42,9 +42,9 @@ def project(start: Path) -> Path | None:
 
 
 _STATE = (
-    "metrics metrics/executions.jsonl metrics/index.db metrics/rollups metrics/segments cache cache/responses.db "
-    "cache/embeddings.db runs locks holders agent_memory.db state.db"
-).split()
+    *("metrics", "metrics/executions.jsonl", "metrics/index.db", "metrics/rollups", "metrics/segments"),
+    *("cache", "cache/responses.db", "cache/embeddings.db", "runs", "locks", "holders", "agent_memory.db", "state.db"),
+)
 """What is written below `.claude`."""
 
 

@@ -90,9 +90,7 @@ class Storage:
         """What the project's processes know of the API's health."""
         from .stores.circuits import SharedRecords  # sqlite3, as above
 
-        records = SharedRecords(self._state / "state.db")
-        self._opened.append(records.close)
-        return records
+        return SharedRecords(self.ledger.path, file=self.ledger.file)
 
     def accounts(self) -> tuple[Account, ...]:
         """Return the caps that hold in this project, each with the ledger that it counts in."""

@@ -1,7 +1,6 @@
 """What the processes of `scripts/stress` do, each until its numbers are used up or it is killed.
 
-What a process has done it acknowledges on its stdout, by a line of JSON, after the product returned from it. It is a
-fork with all modules loaded: a kill hits it at work, not at its imports.
+What a process has done it acknowledges on its stdout, by a line of JSON, after the product returned from it.
 """
 
 from __future__ import annotations
@@ -9,11 +8,10 @@ from __future__ import annotations
 import io
 import json
 import os
-import resource
-import sys
 import time
-import traceback
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import redirect_stderr
+
+from stage import called, limit_files
 
 import claude_force.client.http
 import claude_force.commands.metrics
@@ -23,7 +21,7 @@ import claude_force.stores.cache
 import claude_force.stores.memory
 import claude_force.stores.metrics
 import claude_force.stores.rollups  # noqa: F401  # with the others, before any fork
-from claude_force import AgentOrchestrator, ForceError, cli
+from claude_force import AgentOrchestrator, ForceError
 from claude_force.stores.history import Span, gather
 from claude_force.stores.tally import COUNTERS, counters
 
@@ -36,23 +34,6 @@ _REFUSALS = {
     "cache": ("answers are not kept", "counts as empty"),
 }
 """How a warning says that a store did not take an execution."""
-
-
-def fork(told, play, *args, **options):
-    """Start a process that plays `play`, its stdout and stderr in files named after `told`; return its pid."""
-    sys.stdout.flush()
-    pid = os.fork()
-    if pid:
-        return pid
-    try:
-        for descriptor, suffix in ((1, ".out"), (2, ".err")):
-            os.dup2(os.open(f"{told}{suffix}", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), descriptor)
-        play(*args, **options)
-        os._exit(0)
-    except BaseException:  # a fork must not go on in the code of its parent
-        os.write(2, traceback.format_exc().encode())
-    finally:
-        os._exit(1)
 
 
 def until(moment):
@@ -71,7 +52,7 @@ def from_moment(moment, numbers):
 
 def command(project, name, numbers, limit=None):
     """Run an agent by the command line: all stores are opened and closed again for each run."""
-    _limit_files(limit)
+    limit_files(limit)
     for number in numbers:
         task = f"{name}run{number}"
         status, out, said = called(project, "run", "agent", AGENT, task)
@@ -81,7 +62,7 @@ def command(project, name, numbers, limit=None):
 
 def library(project, name, numbers, limit=None):
     """Run an agent by the Python API: the stores stay open. A store that refused an execution is told of only once."""
-    _limit_files(limit)
+    limit_files(limit)
     everything = ""
     with redirect_stderr(io.StringIO()) as heard, AgentOrchestrator(directory=project) as force:
         for number in numbers:
@@ -117,7 +98,7 @@ def append(project, name, numbers):
 
 def roll(project, numbers, *options, limit=None):
     """Roll up again and again; 75 says that another process was at it, and on a full disk it fails with a word."""
-    _limit_files(limit)
+    limit_files(limit)
     for _ in numbers:
         status, _, said = called(project, "metrics", "rollup", *options)
         full = limit and status == 1 and "nothing has been lost" in said
@@ -136,22 +117,9 @@ def read(project, numbers):
         before = now
 
 
-def called(project, *words):
-    """Return status, stdout and stderr of a command in `project`, carried out in this process."""
-    with redirect_stdout(io.StringIO()) as out, redirect_stderr(io.StringIO()) as err:
-        status = cli.main(["-q", "--json", "-C", str(project), *words])
-    return status, out.getvalue(), err.getvalue()
-
-
 def refused(said):
     """Return the stores that did not take an execution, by the warnings in `said`."""
     return {store for store, words in _REFUSALS.items() if any(word in said for word in words)}
-
-
-def _limit_files(limit):
-    """Let no file grow beyond `limit` bytes, as on a full disk: what is written then fails."""
-    if limit:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
 
 
 def _acknowledge(task, run, text, *, status=0, said="", without=(), agent=AGENT, cost=None):

@@ -9,7 +9,8 @@ from collections import Counter
 from contextlib import closing
 from dataclasses import dataclass
 
-from stress_actors import EXECUTIONS, called
+from stage import called, whole
+from stress_actors import EXECUTIONS
 
 from claude_force.stores.audit import verify
 from claude_force.stores.history import Span, gather
@@ -17,6 +18,7 @@ from claude_force.stores.tally import COUNTERS, counters
 
 COST = COUNTERS.index("cost")
 SEARCHED = 5
+HEADINGS = ("PHASE", "STORE", "WRITTEN", "FOUND", "LOST", "DOUBLED", "BESIDES", "AT MOST")
 
 
 @dataclass(frozen=True)
@@ -41,12 +43,11 @@ class Row:
         """Whether nothing is lost, nothing doubled, and nothing there that nobody wrote."""
         return not self.lost and not self.doubled and self.besides <= self.undecided
 
-
-def acknowledged(directory):
-    """Return all that the processes whose files lie in `directory` acknowledged, and what they said on stderr."""
-    lines = [line for path in sorted(directory.glob("*.out")) for line in path.read_text(encoding="utf-8").splitlines()]
-    said = [path.read_text(encoding="utf-8").strip() for path in sorted(directory.glob("*.err"))]
-    return [json.loads(line) for line in lines], [text for text in said if text]
+    @property
+    def cells(self):
+        """The columns of `HEADINGS`."""
+        counts = (self.written, self.found, self.lost, self.doubled, self.besides, self.undecided)
+        return self.phase, self.store, *(f"{count:,}" for count in counts)
 
 
 def census(phase, state, told, undecided):
@@ -94,14 +95,6 @@ def history(metrics):
     return [line for lines in data for text in lines.splitlines() if (line := whole(text))]
 
 
-def whole(text):
-    """Return the object of a line, None for a line that is damaged."""
-    try:
-        return json.loads(text)
-    except ValueError:
-        return None
-
-
 def executions(metrics):
     """Return by agent how many executions rollups and lines hold together."""
     return _sums(metrics, EXECUTIONS)
@@ -109,15 +102,20 @@ def executions(metrics):
 
 def sessions(path):
     """Return the run ids in the memory."""
-    with closing(sqlite3.connect(path)) as connection:
-        return Counter(json.loads(text)["run_id"] for (text,) in connection.execute("SELECT metadata FROM sessions"))
+    return Counter(json.loads(text)["run_id"] for text in _column(path, "sessions", "metadata"))
 
 
 def answers(path):
     """Return the texts of the answers in the cache."""
+    return Counter(json.loads(value)["value"]["reply"]["text"] for value in _column(path, "bodies", "value"))
+
+
+def _column(path, table, column):
+    """Return a column of a table, which a killed process may not have come to make."""
     with closing(sqlite3.connect(path)) as connection:
-        bodies = connection.execute("SELECT value FROM bodies")
-        return Counter(json.loads(value)["value"]["reply"]["text"] for (value,) in bodies)
+        if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (table,)).fetchone():
+            return []
+        return [value for (value,) in connection.execute(f"SELECT {column} FROM {table}")]
 
 
 def faults(project, told, chance, *, damaged):

@@ -285,6 +285,31 @@ def test_a_damaged_index_is_made_anew(directory, text):
     assert total(directory)["cost"] == 2**12 - 1
 
 
+READ = """
+import sys
+from pathlib import Path
+from claude_force.stores.history import Span, gather
+from tests.executions import total
+for word in iter(sys.stdin.readline, ""):
+    print(total(Path(sys.argv[1]))["cost"], flush=True)
+"""
+
+
+def test_readers_that_meet_a_damaged_index_at_once_all_get_their_figures(directory):
+    put(directory, *powers(12))
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    command = [sys.executable, "-c", READ, str(directory)]
+    readers = [subprocess.Popen(command, text=True, **pipes) for _ in range(6)]
+    for _ in range(8):
+        total(directory)
+        os.truncate(directory / index.FILE, (directory / index.FILE).stat().st_size // 2)
+        for reader in readers:
+            reader.stdin.write("read\n")
+            reader.stdin.flush()
+        assert {reader.stdout.readline() for reader in readers} == {f"{2**12 - 1}\n"}
+    assert {reader.communicate(timeout=60) for reader in readers} == {("", "")}
+
+
 @pytest.mark.parametrize("rolled", [0, 1])
 def test_verify_finds_an_index_that_was_tampered_with_and_empties_it(directory, rolled):
     put(directory, *powers(6, age=40), *powers(6, start=6, age=1))
@@ -322,7 +347,7 @@ def test_where_nothing_can_be_written_figures_are_still_given(directory, monkeyp
 def test_two_processes_add_up_a_long_file_as_one_does(directory, monkeypatch):
     put(directory, *(line(age=n / 100, nanodollars=n, agent_name=f"a{n % 7}") for n in range(3000)), b"garbage\n")
     alone = gather(directory, Span(), hourly=True)
-    index.remove(directory / index.FILE)
+    (directory / index.FILE).unlink()
     monkeypatch.setattr(summing, "_LONG", 1000)
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
 

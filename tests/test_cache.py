@@ -240,9 +240,10 @@ def missing_table(path):
 
 def statement(path, sql):
     connection = sqlite3.connect(path)
-    connection.execute(sql)
+    found = connection.execute(sql).fetchall()
     connection.commit()
     connection.close()
+    return found
 
 
 @pytest.mark.parametrize(
@@ -277,6 +278,40 @@ def test_damage_that_nobody_met_yet_is_found_by_verify(cache, path, warnings):
     cache.close()
     with ResponseCache(path, secret=SECRET, warn=warnings.append) as later:
         assert later.verify() == NOTHING | {"damaged": 1}
+
+
+def test_damage_that_the_count_of_misses_meets_first_is_repaired_too(path, warnings):
+    fill(path, 1)
+    ((page,),) = statement(path, "SELECT rootpage FROM sqlite_master WHERE name = 'statistics'")
+    with path.open("r+b") as stream:
+        stream.seek((page - 1) * 4096)
+        stream.write(b"\xff" * 4096)
+    with ResponseCache(path, secret=SECRET, warn=warnings.append) as later:
+        assert later.get("other") is None
+        later.put("other", ANSWER)
+        assert later.get("other") == ANSWER
+    assert ["set aside" in w for w in warnings] == [True]
+
+
+def test_threads_that_meet_damage_at_once_set_the_file_aside_once(path, warnings):
+    path.parent.mkdir()
+    garbage(path)
+    start, found = threading.Barrier(8), []
+
+    def work(name):
+        start.wait()
+        cache.put(name, ANSWER)
+        found.append(cache.get(name))
+
+    with ResponseCache(path, secret=SECRET, warn=warnings.append) as cache:
+        threads = [threading.Thread(target=work, args=(str(name),)) for name in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert found == [ANSWER] * 8
+        assert cache.stats()["entries"] == 8
+    assert ["set aside" in w for w in warnings] == [True]
 
 
 def test_newer_cache_is_left_alone(cache, path, warnings):

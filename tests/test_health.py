@@ -444,11 +444,11 @@ def test_a_key_that_others_may_read_is_a_problem(kept, home, checks):
     assert "cache key" not in checks()
 
 
-def test_the_databases_of_the_home_are_looked_at_too(kept, home, checks):
+def test_the_databases_of_the_home_are_looked_at_too_and_have_a_name_of_their_own(kept, home, checks):
     (home / ".claude" / "state.db").write_bytes(b"no database" * 100)
-    found = checks()["state"]
-    assert found.status == "problem"
-    assert str(home) in found.found
+    found = checks()
+    assert (found["state"].status, found["user's state"].status) == ("ok", "problem")
+    assert str(home) in found["user's state"].found
 
 
 def test_the_home_project_is_looked_at_once(home, tmp_path, monkeypatch):

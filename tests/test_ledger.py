@@ -561,3 +561,23 @@ def test_a_ledger_that_another_process_keeps_locked_can_be_tried_again_later(pat
         assert [line.rpartition("; ")[2] for line in warnings] == ["what a call cost stays reserved"]
         assert isinstance(reserve(ledger, 97, daily=100), Hold)
         assert figures(ledger) == (3, 0, 97)
+
+
+OWES = """
+import resource, sys
+from claude_force.stores.ledger import Ledger
+with Ledger(sys.argv[1], warn=print) as ledger:
+    hold = ledger.reserve(500, run_id="r", agent="a", caps={"daily": 1000})
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4200, 4200))
+    ledger.settle(hold, 400)
+"""
+
+
+def test_what_a_full_disk_did_not_take_stays_reserved_when_the_process_has_ended(path):
+    command = [sys.executable, "-c", OWES, str(path)]
+    said = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert "what a call cost stays reserved" in said.stdout
+    with Ledger(path) as ledger:
+        (standing,) = ledger.standing({"daily": 1000})
+        assert (standing.spent, standing.reserved, standing.left) == (0, 500, 500)
+        assert isinstance(ledger.reserve(600, run_id="s", agent="a", caps={"daily": 1000}), Standing)

@@ -285,7 +285,8 @@ def test_repeated_look_up_is_not_searched_again_until_somebody_writes(memory, pa
     memory.store("writer", "first bread", "")
     statements = []
     assert tasks(memory.search("bread")) == ["first bread"]
-    memory._file.attempt("read", lambda connection: connection.set_trace_callback(statements.append), None)
+    with memory._file as connection:
+        connection.set_trace_callback(statements.append)
     assert tasks(memory.search("bread")) == ["first bread"]
     assert statements == ["PRAGMA data_version"]
     with AgentMemory(path, full_text=memory._full_text) as other:
@@ -340,7 +341,8 @@ def test_sessions_that_the_index_lacks_are_found_changed_and_removed_like_any_ot
     blocker.execute("BEGIN IMMEDIATE")
     try:
         with AgentMemory(path, warn=pytest.fail) as memory:
-            memory._file.attempt("read", lambda connection: connection.execute("PRAGMA busy_timeout = 0"), None)
+            with memory._file as connection:
+                connection.execute("PRAGMA busy_timeout = 0")
             assert tasks(memory.search("cheese", agent="writer")) == ["cheese 66"]
             assert len(memory.search("bread", limit=100)) == 68
             assert index_holds(path, "cheese") == []
@@ -451,6 +453,17 @@ def test_held_lock_costs_one_warning_and_is_not_waited_for_again(path, warnings,
         assert tasks(memory.recent()) == ["bread"]
     assert len(warnings) == 1
     assert "new sessions are not kept" in warnings[0]
+
+
+def test_a_session_is_stored_in_the_new_file_though_another_process_set_the_old_one_aside(path, warnings):
+    with AgentMemory(path, warn=warnings.append) as memory:
+        memory.store("writer", "before", "")
+        for file in path.parent.glob("agent_memory.db*"):
+            file.rename(file.with_name(file.name.replace("memory.db", "memory.db.damaged")))
+        memory.store("writer", "after", "")
+        assert tasks(memory.recent()) == ["after"]
+    assert ask(path, "SELECT task FROM sessions") == [("after",)]
+    assert warnings == []
 
 
 STORMS = """

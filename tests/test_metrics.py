@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from claude_force.errors import TryLater
 from claude_force.records import Outcome, Usage
-from claude_force.stores.metrics import Metrics, line, pieces, records
+from claude_force.stores import metrics as module
+from claude_force.stores.metrics import Metrics, is_finished, line, pieces, records
 from claude_force.stores.tally import Tally
 
 from .executions import of
@@ -87,6 +88,25 @@ def test_after_an_unfinished_line_the_next_one_begins_on_its_own(tmp_path):
     store.append({"n": 1})
 
     assert store.path.read_bytes() == b'{"cut": \n{"n": 1}\n'
+
+
+@pytest.mark.parametrize("torn", [b'{"cut": ', b'{"n": 5}', b'{"n": 5}\n', b"\n"])
+def test_a_line_that_another_process_leaves_just_before_ours_does_not_spoil_it(tmp_path, monkeypatch, torn):
+    left = [torn]
+
+    def looked(descriptor, size):
+        found = is_finished(descriptor, size)
+        if left:
+            with (tmp_path / "executions.jsonl").open("ab") as stream:
+                stream.write(left.pop())
+        return found
+
+    monkeypatch.setattr(module, "is_finished", looked)
+    Metrics(tmp_path).append({"n": 1})
+    lines = (tmp_path / "executions.jsonl").read_bytes().split(b"\n")
+    assert not left
+    assert [found for found in records(filter(None, lines)) if found in ({"n": 1}, {"n": 5})][-1] == {"n": 1}
+    assert lines.count(b'{"n": 1}') == 1
 
 
 def test_keys_tokens_and_passwords_do_not_reach_the_disk(tmp_path):

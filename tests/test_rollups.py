@@ -138,6 +138,19 @@ def test_a_line_that_lacks_only_its_newline_is_counted_once(tmp_path):
     assert_sound(tmp_path)
 
 
+@pytest.mark.parametrize("expected", [0, 1])
+def test_an_unfinished_last_line_is_damaged_when_it_stays_so_or_the_next_one_begins(tmp_path, expected):
+    put(tmp_path, *powers(2), line()[:50])
+    if expected:
+        os.utime(tmp_path / "executions.jsonl", (0, 0))
+    assert gather(tmp_path, Span()).damaged == expected
+    assert verify(tmp_path).damaged == (3,) * expected
+    Metrics(tmp_path).append(json.loads(line(nanodollars=4)))
+    assert gather(tmp_path, Span()).damaged == 1
+    assert verify(tmp_path).damaged == (3,)
+    assert total(tmp_path)["cost"] == 2**3 - 1
+
+
 def test_zones_and_foreign_spellings_of_old_lines_are_understood(tmp_path):
     stamps = ["2026-10-13T04:00:00+14:00", "2026-10-13 04:00:00", "2026-10-13T04:00:00.123456+00:00"]
     put(tmp_path, *(line(nanodollars=2**n, timestamp=text) for n, text in enumerate(stamps)))
@@ -479,6 +492,26 @@ def test_a_damaged_manifest_is_an_error(tmp_path, text):
 
     with pytest.raises(ForceError, match="damaged"):
         total(tmp_path)
+
+
+WAITING = """
+import sys
+from pathlib import Path
+from claude_force.stores.manifest import Manifest
+try:
+    Manifest(Path(sys.argv[1])).current()
+except OSError as error:
+    print(error.strerror)
+"""
+
+
+def test_a_manifest_that_is_a_link_to_a_pipe_is_not_waited_for(tmp_path):
+    (tmp_path / "rollups").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "rollups" / "manifest.json").symlink_to(tmp_path / "pipe")
+    command = [sys.executable, "-c", WAITING, str(tmp_path)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    assert ended.stdout == "not a regular file\n"
 
 
 def test_a_manifest_that_came_with_a_project_cannot_name_files_elsewhere(tmp_path):

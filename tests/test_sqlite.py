@@ -7,10 +7,13 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
-from claude_force.stores.sqlite import connect, is_damage, transaction
+from claude_force.files import locked
+from claude_force.stores.sqlite import connect, is_busy, is_damage, is_moved, is_read_only, transaction
+from claude_force.stores.sqlitefile import SqliteFile
 
 FIRST = [
     "CREATE TABLE accounts (name TEXT PRIMARY KEY, money INTEGER NOT NULL)",
@@ -174,7 +177,21 @@ def test_missing_table_is_damage_and_a_held_lock_is_not(path, monkeypatch):
     first.close()
     second.close()
     assert is_damage(missing.value)
+    assert not is_busy(missing.value)
     assert not is_damage(locked.value)
+    assert is_busy(locked.value)
+
+
+def test_a_file_that_was_moved_while_it_was_open_is_neither_damaged_nor_read_only(tmp_path):
+    connection = sqlite3.connect(tmp_path / "plain.db", isolation_level=None)
+    connection.execute("CREATE TABLE kept (a)")
+    (tmp_path / "plain.db").rename(tmp_path / "elsewhere.db")
+    with pytest.raises(sqlite3.OperationalError) as caught:
+        connection.execute("INSERT INTO kept VALUES (1)")
+    connection.close()
+    assert is_moved(caught.value)
+    assert not is_damage(caught.value)
+    assert not is_read_only(caught.value)
 
 
 def test_directory_in_place_of_the_file_is_out_of_reach(path):
@@ -215,3 +232,102 @@ def test_what_cannot_be_written_can_be_read():
         )
         os.chmod(directory, 0o755)
     assert run.stdout.splitlines() == ["0", "attempt to write a readonly database"], run.stderr
+
+
+def shared(path, **settings):
+    return SqliteFile(path, lambda: opened(path), **settings)
+
+
+def deposit(file):
+    with file as connection:
+        connection.execute("UPDATE accounts SET money = money + 1")
+
+
+@pytest.mark.parametrize(("follow", "found"), [(True, 1), (False, 0)])
+def test_who_follows_writes_to_the_file_that_took_the_place_of_its_own(path, follow, found):
+    file, other = shared(path, follow=follow), shared(path)
+    deposit(file)
+    deposit(other)
+    aside = other.set_aside()
+    other.close()
+    deposit(file)
+    file.close()
+    assert money(path) == found
+    assert money(aside) == 3 - found
+
+
+def test_only_the_very_file_that_was_opened_is_set_aside_or_removed(path):
+    file, other = shared(path), shared(path)
+    for away in (file.set_aside, file.remove):
+        deposit(file)
+        deposit(other)
+        other.remove()
+        deposit(other)
+        assert not away()
+        other.close()
+        assert money(path) == 1
+        file.close()
+        path.unlink()
+
+
+def test_a_removed_file_leaves_nothing_but_its_lock(path):
+    file = shared(path)
+    deposit(file)
+    file.remove()
+    assert [p.name for p in path.parent.iterdir()] == ["state.db.lock"]
+
+
+def test_a_file_that_could_not_be_opened_can_be_set_aside(path):
+    path.parent.mkdir()
+    path.write_bytes(b"no database at all" * 100)
+    file = shared(path)
+    with pytest.raises(sqlite3.DatabaseError, match="not a database"), file:
+        pass
+    assert file.set_aside().read_bytes().startswith(b"no database")
+    deposit(file)
+    file.close()
+    assert money(path) == 1
+
+
+@pytest.mark.parametrize("make", [lambda path: path.symlink_to("other.db"), lambda path: path.mkdir()])
+def test_what_is_no_file_is_not_opened(path, make):
+    path.parent.mkdir()
+    make(path)
+    with pytest.raises(sqlite3.DatabaseError, match="it is no file") as caught, shared(path):
+        pass
+    assert is_damage(caught.value)
+    assert [p.name for p in path.parent.iterdir() if p.name.startswith("other")] == []
+
+
+@pytest.mark.parametrize("held_for", ["opening", "closing"])
+def test_a_file_is_neither_opened_nor_closed_while_another_process_sets_it_aside(path, held_for):
+    file = shared(path)
+    deposit(file)
+    if held_for == "opening":
+        file.close()
+    thread = Thread(target=deposit if held_for == "opening" else SqliteFile.close, args=(file,))
+    with locked(path.with_name("state.db.lock")):
+        thread.start()
+        thread.join(0.05)
+        assert thread.is_alive()
+    thread.join(60)
+    file.close()
+    assert not thread.is_alive()
+    assert money(path) == (2 if held_for == "opening" else 1)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_fork_forgets_what_is_for_its_parent_to_write_and_opens_the_file_anew(path):
+    unwritten = ["of the parent"]
+    file = shared(path, forget=unwritten.clear)
+    deposit(file)
+    if (child := os.fork()) == 0:
+        was_open = file.is_open
+        deposit(file)
+        file.close()
+        os._exit(1 if was_open or unwritten else 0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert unwritten
+    deposit(file)
+    file.close()
+    assert money(path) == 3

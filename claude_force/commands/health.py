@@ -16,7 +16,7 @@ from ..reports.table import plural
 from ..stores import index, memory, shelf, state
 from ..stores.history import count
 from ..stores.manifest import RESTORE, Manifest
-from ..stores.metrics import FILE, pieces, records
+from ..stores.metrics import FILE, is_finished, pieces, records
 from ..stores.sqlite import is_damage
 from ..stores.tally import Tally
 from .machine import Check
@@ -52,7 +52,7 @@ def health(workspace: Workspace) -> Iterator[Check]:
     yield from _memory(workspace.state / "agent_memory.db")
     yield from _metrics(workspace.state / "metrics")
     for place in places:
-        yield from _limits(place / "state.db")
+        yield from _limits("state" if place == workspace.state else "user's state", place / "state.db")
     databases = [place / name for place in places for name in ("agent_memory.db", "state.db")]
     yield from _privacy(file for database in databases for file in _beside(database))
 
@@ -60,7 +60,7 @@ def health(workspace: Workspace) -> Iterator[Check]:
 def _cache(directory: Path, key: Path) -> Iterator[Check]:
     path = directory / "responses.db"
     remedy = "claude-force cache verify: sets it aside, and answers are asked for anew"
-    yield _database(Database("cache", path, len(shelf._MIGRATIONS), remedy))
+    yield _database(Database("cache", path, shelf.VERSION, remedy))
     yield from _set_aside("cache", path, "")
     if _is_exposed(key):
         yield Check("cache key", "problem", f"others may read {key}: the cache is not used", f"rm '{key}'")
@@ -68,15 +68,15 @@ def _cache(directory: Path, key: Path) -> Iterator[Check]:
 
 def _memory(path: Path) -> Iterator[Check]:
     remedy = f"sqlite3 '{path}' .recover: shows what can be saved; the next run sets it aside and begins anew"
-    yield _database(Database("memory", path, len(memory._MIGRATIONS), remedy))
+    yield _database(Database("memory", path, memory.VERSION, remedy))
     yield from _set_aside("memory", path, "sqlite3 FILE .recover shows what can be saved; then: ")
 
 
-def _limits(path: Path) -> Iterator[Check]:
+def _limits(name: str, path: Path) -> Iterator[Check]:
     if os.path.lexists(path):
         remedy = f"move '{path}' away with the -wal and -shm beside it: what was spent is then forgotten"
-        yield _database(Database("state", path, len(state._MIGRATIONS), remedy))
-        yield from _set_aside("state", path, "")
+        yield _database(Database(name, path, state.VERSION, remedy))
+        yield from _set_aside(name, path, "")
 
 
 def _database(database: Database) -> Check:
@@ -169,7 +169,7 @@ def _metrics(directory: Path) -> Iterator[Check]:
     derived = directory / index.FILE
     if os.path.lexists(derived):
         remedy = f"rm '{derived}'*: it is built anew"
-        check = _database(Database("metrics index", derived, len(index._MIGRATIONS), remedy))
+        check = _database(Database("metrics index", derived, index.VERSION, remedy))
         yield check if check.status == "ok" else replace(check, remedy=remedy)  # also of what is no file, or newer
 
 
@@ -181,8 +181,7 @@ def _lines(path: Path) -> Check:
         start = stream.seek(max(size - TAIL_BYTES, 0))
         start += len(stream.readline()) if start else 0
         lines = [line for _, some in pieces(stream, start, size) for line in some]
-        stream.seek(max(size - 1, 0))
-        finished = stream.read(1) in {b"\n", b""}
+        finished = is_finished(stream.fileno(), size)
     if not finished and path.stat().st_size != size:  # somebody was writing it: one write can be seen in two parts
         return _lines(path)
     found = f"{path}, {_megabytes(size)}"

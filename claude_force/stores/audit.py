@@ -10,7 +10,7 @@ from itertools import islice
 from ..frozen import dataclass
 from . import daily
 from .history import Span, consult, count, read
-from .metrics import pieces, records
+from .metrics import is_left, pieces, records
 from .summing import batches
 from .tally import COUNTERS, Tally, counters, row
 
@@ -159,6 +159,8 @@ def _damaged(path: Path) -> Iterator[int]:
     tally = Tally()
     with suppress(FileNotFoundError), path.open("rb") as stream:
         for number, line in enumerate(stream, 1):
+            if not line.endswith(b"\n") and not is_left(stream):
+                return
             if line != b"\n" and not tally.add(_record(line)):
                 yield number
             if tally.is_full:

@@ -11,9 +11,10 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from ..errors import reason
 from ..records import Reply, Usage
 from .shelf import SealedShelf, SqliteMapping
-from .sqlite import is_damage
+from .sqlitefile import Attempts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -59,10 +60,7 @@ class ResponseCache:
         self._shelf = SealedShelf(self._file if values is None else values, secret)
         self._seconds = ttl_hours * 3600
         self._clock = clock
-        self._warn = warn
-        self._useless: set[str] = set()
-        """`read`, `write` or both: what failed once is not tried again, a full disk or a lock that is never freed."""
-        self._damaged = 0
+        self._attempt = Attempts(self._file.file, name="the cache", failure=self._failure, warn=warn)
 
     def __enter__(self) -> Self:
         return self
@@ -118,9 +116,9 @@ class ResponseCache:
 
         `damaged` is 1 if the file turned out to be damaged, and was set aside.
         """
-        before = self._damaged
+        before = self._attempt.repairs
         counts = self._existing("read", self._census, {"valid": 0, "expired": 0, "foreign": 0})
-        return counts | {"damaged": self._damaged - before}
+        return counts | {"damaged": self._attempt.repairs - before}
 
     def _found(self, key: str) -> Reply | None:
         entry = self._shelf.get(key)
@@ -166,38 +164,7 @@ class ResponseCache:
         """Attempt `work` if there is a file: looking at a cache makes none."""
         return self._attempt(kind, work, otherwise) if self._file.exists() else otherwise
 
-    def _attempt(self, kind: str, work: Callable[[], T], otherwise: T) -> T:
-        """Return what `work` returns, or `otherwise` where the disk does not let it; damage is repaired once."""
-        for last in (False, True):
-            if kind in self._useless:
-                break
-            try:
-                return work()
-            except (sqlite3.Error, OSError) as error:
-                if last or not self._repair(error):
-                    self._give_up(kind, error)
-        return otherwise
-
-    def _repair(self, error: sqlite3.Error | OSError) -> bool:
-        """Set a damaged file aside; return whether it is worth trying again."""
-        moved = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_READONLY_DBMOVED  # by another process
-        if not moved and not (isinstance(error, sqlite3.Error) and is_damage(error)):
-            return False
-        try:
-            aside = self._file.set_aside()
-        except OSError:
-            return False
-        if aside:
-            self._damaged += 1
-            self._warn(
-                f"the cache {self.path} is damaged ({error}); set aside as {aside.name}, going on with a new one"
-            )
-        return True
-
-    def _give_up(self, kind: str, error: sqlite3.Error | OSError) -> None:
-        if not self._useless:
-            place = getattr(error, "filename", None) or self.path  # the user's key, too, is a file
-            reason = (isinstance(error, OSError) and error.strerror) or error
-            state = "read: it counts as empty" if kind == "read" else "written: new answers are not kept"
-            self._warn(f"{place}: {reason}; the cache cannot be {state}")
-        self._useless.add(kind)
+    def _failure(self, kind: str, error: sqlite3.Error | OSError) -> str:
+        place = getattr(error, "filename", None) or self.path  # the user's key, too, is a file
+        state = "read: it counts as empty" if kind == "read" else "written: new answers are not kept"
+        return f"{place}: {reason(error)}; the cache cannot be {state}"

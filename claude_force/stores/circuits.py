@@ -6,13 +6,12 @@ It knows names and records. What a record says, and what becomes of it, is the b
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
 from contextlib import suppress
 from pathlib import Path
-from threading import RLock
 
 from .sqlite import transaction
+from .sqlitefile import SqliteFile
 from .state import open_state
 
 TYPE_CHECKING = False
@@ -42,13 +41,10 @@ class SharedRecords:
     aside, damaged or not: it is the ledger's too.
     """
 
-    def __init__(self, path: str | Path) -> None:
-        """Open nothing yet."""
+    def __init__(self, path: str | Path, *, file: SqliteFile | None = None) -> None:
+        """Open nothing yet; `file` is one on `path` that somebody else has made for tables of their own."""
         self.path = Path(path)
-        self._lock = RLock()
-        self._connection: sqlite3.Connection | None = None
-        self._inherited: list[sqlite3.Connection | None] = []
-        self._process = os.getpid()
+        self._file = file or SqliteFile(self.path, lambda: open_state(self.path), follow=True)
 
     def __enter__(self) -> Self:
         return self
@@ -58,12 +54,8 @@ class SharedRecords:
 
     def close(self) -> None:
         """Close the file; the next use opens it again."""
-        with self._lock:
-            self._leave_parent()
-            connection, self._connection = self._connection, None
-            if connection:
-                with suppress(sqlite3.Error):  # a full disk: nothing that is lost costs money
-                    connection.close()
+        with suppress(sqlite3.Error):  # a full disk: nothing that is lost costs money
+            self._file.close()
 
     def read(self, kind: str, name: str) -> Record | None:
         """Return the record of this `kind`, "circuits" or "paces", that is kept under `name`."""
@@ -86,7 +78,7 @@ class SharedRecords:
 
     def all(self, kind: str) -> dict[str, Record]:
         """Return the records of this `kind` by name; none if the file is not there, which is then not made."""
-        if self._connection is None and not self.path.exists():
+        if not self._file.is_open and not self.path.exists():
             return {}
 
         def found(connection: sqlite3.Connection) -> dict[str, Record]:
@@ -96,25 +88,11 @@ class SharedRecords:
         return self._do(found)
 
     def _do(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        with self._lock:
-            try:
-                return work(self._opened())
-            except sqlite3.Error as error:
-                raise OSError(f"{self.path}: {error}") from error
-
-    def _opened(self) -> sqlite3.Connection:
-        self._leave_parent()
-        if self._connection is None:
-            if self.path.is_symlink():  # it could lead to a database of another program
-                raise OSError(f"{self.path}: it is a link")
-            self._connection = open_state(self.path)
-        return self._connection
-
-    def _leave_parent(self) -> None:
-        """In a fork, neither use nor close the connection of the parent."""
-        if self._process != os.getpid():
-            self._inherited.append(self._connection)
-            self._connection, self._process = None, os.getpid()
+        try:
+            with self._file as connection:
+                return work(connection)
+        except sqlite3.Error as error:
+            raise OSError(f"{self.path}: {error}") from error
 
 
 def _found(connection: sqlite3.Connection, kind: str, name: str) -> Record | None:

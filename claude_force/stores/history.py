@@ -10,9 +10,9 @@ from ..errors import Busy, ForceError
 from ..frozen import dataclass
 from . import histogram, index
 from .manifest import RESTORE
-from .metrics import START, pieces, records
+from .metrics import START, is_left, pieces, records
 from .rollups import Rollups
-from .sqlite import is_damage
+from .sqlite import is_damage, is_moved
 from .tally import Tally, moment
 
 TYPE_CHECKING = False
@@ -61,7 +61,7 @@ class Sums:
     """By agent."""
     errors: Mapping[str, int]
     damaged: int
-    """Lines that could not be read, whenever they were written."""
+    """Lines that could not be read, whenever they were written; see `read`."""
     notes: tuple[str, ...] = ()
     """What the reader should know of the figures."""
 
@@ -90,32 +90,41 @@ def consult(directory: Path, work: Callable[[Index, View], T]) -> T:
         except ValueError as error:
             raise ForceError(str(error), hint="see: claude-force metrics verify") from None
         except sqlite3.Error as error:
-            if not is_damage(error):
+            if not is_damage(error) and not is_moved(error):  # the next one is made anew
                 raise Busy(f"cannot use {path}: {error}", hint="try again later") from None
-            index.remove(path)
     raise ForceError(f"{missing} is missing, though the manifest of the rollups names it", hint=RESTORE)
 
 
 def read(stream: BinaryIO, start: int, stop: int, span: Span, *, day: str = "") -> Iterator[dict[str, Any] | None]:
     """Yield the records of the lines of one file that lie within `span`, and None for each damaged line.
 
-    With `day`, only those of that day, which the lines of others need not be parsed for.
+    With `day`, only those of that day, which the lines of others need not be parsed for. A last line without its
+    newline counts if it lacks nothing else; if it does, it is damaged, but not while somebody may be writing it.
     """
-    for _, lines in pieces(stream, start, stop, whole=True):
-        for record in records(_of_day(lines, day.encode()) if day else lines):
-            try:
-                stamp = moment(record["timestamp"]) if record else ""
-            except (KeyError, TypeError, ValueError, OverflowError):
-                stamp = ""
-            if not stamp:
-                yield None
-            elif span.holds(stamp) and stamp.startswith(day):
-                yield record
+    end = start
+    for after, lines in pieces(stream, start, stop):
+        yield from _told(lines, span, day)
+        end = after
+    for _, lines in pieces(stream, end, stop, whole=True):
+        last = _told(lines, span, day)
+        yield from last if is_left(stream) else filter(None, last)
 
 
 def count(tally: Tally, found: Iterable[dict[str, Any] | None]) -> int:
     """Add what `read` found and return how many lines were damaged."""
     return sum(not (record and tally.add(record)) for record in found)
+
+
+def _told(lines: Iterable[bytes], span: Span, day: str) -> Iterator[dict[str, Any] | None]:
+    for record in records(_of_day(lines, day.encode()) if day else lines):
+        try:
+            stamp = moment(record["timestamp"]) if record else ""
+        except (KeyError, TypeError, ValueError, OverflowError):
+            stamp = ""
+        if not stamp:
+            yield None
+        elif span.holds(stamp) and stamp.startswith(day):
+            yield record
 
 
 def _of_day(lines: Iterable[bytes], day: bytes) -> Iterator[bytes]:

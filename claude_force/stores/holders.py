@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _SUFFIX = ".holder"
+_OWING = ".owing"
+"""What a process left behind that could not write down what it held: this counts, without a lock, until it is gone."""
 _ID = re.compile(r"[0-9a-f]{16}")
 
 
@@ -51,9 +53,19 @@ class Holder:
         Only one process at a time may ask, such as one in a transaction: two could take each other for a holder.
         """
         asked = set(ids)
-        left = {name.removesuffix(_SUFFIX) for name in self._names() if name.endswith(_SUFFIX)}
+        names = self._names()
+        left = {name.removesuffix(_SUFFIX) for name in names if name.endswith(_SUFFIX)}
+        for holder in {name.removesuffix(_OWING) for name in names if name.endswith(_OWING)} - asked:
+            with suppress(OSError):  # it holds nothing any more
+                self._path(holder, _OWING).unlink()
         own = {self._id} if self.held else set()
         return asked - own - {other for other in (asked | left) - own if self._lives(other)}
+
+    def leave(self) -> None:
+        """Give the id up so that what it holds stays held: the disk is full, and this needs no room on it."""
+        with suppress(OSError):
+            self._path(self._id).rename(self._path(self._id, _OWING))
+        self._leave()
 
     def close(self) -> None:
         """Give the id up; the next use takes a new one."""
@@ -78,7 +90,7 @@ class Holder:
             return False
         path = self._path(holder)
         if path.is_symlink() or not path.is_file():
-            return False
+            return self._path(holder, _OWING).is_file()
         with locked(path, wait=False) as free:
             if free:
                 with suppress(OSError):  # Windows removes no file that is open
@@ -110,5 +122,5 @@ class Holder:
         except FileNotFoundError:
             return []
 
-    def _path(self, holder: str) -> Path:
-        return self._directory / f"{holder}{_SUFFIX}"
+    def _path(self, holder: str, suffix: str = _SUFFIX) -> Path:
+        return self._directory / f"{holder}{suffix}"

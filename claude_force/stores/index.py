@@ -10,7 +10,8 @@ from collections import defaultdict
 from contextlib import closing, contextmanager
 
 from . import daily, histogram
-from .sqlite import connect, transaction
+from .sqlite import connect, is_damage, transaction
+from .sqlitefile import SqliteFile
 from .summing import batches
 from .tally import COUNTERS, counters, row
 
@@ -48,6 +49,8 @@ _MIGRATIONS = [
         "PRIMARY KEY (rolled, day, agent))",
     ]
 ]
+VERSION = len(_MIGRATIONS)
+"""Of the tables, the newest that we know."""
 _APPLICATION_ID = 0x43464D49
 _SAMPLES, _SAMPLE_BYTES = 16, 512
 _NOTHING: Mapping[str, Any] = {"device": 0, "inode": 0, "size": 0, "modified": 0, "check": 0, "damaged": 0}
@@ -183,21 +186,23 @@ class Index:
 def opened(path: Path) -> Iterator[Index]:
     """Open the index for one transaction; where nothing can be written, make one in memory.
 
-    Raises sqlite3.Error: see `sqlite.is_damage`; a damaged one is to be removed.
+    Raises sqlite3.Error. A file that turns out to be damaged is removed, as the next one is made of what it was.
     """
-    with closing(_connect(path)) as connection, transaction(connection):
-        yield Index(connection)
+    if not (os.access(path.parent, os.W_OK) and (os.access(path, os.W_OK) or not path.exists())):
+        with closing(_in_memory()) as connection, transaction(connection):
+            yield Index(connection)
+        return
+    file = SqliteFile(path, lambda: connect(path, migrations=_MIGRATIONS, application_id=_APPLICATION_ID))
+    try:
+        with closing(file), file as connection, transaction(connection):
+            yield Index(connection)
+    except sqlite3.Error as error:
+        if is_damage(error):
+            file.remove()
+        raise
 
 
-def remove(path: Path) -> None:
-    """Remove the index with the files that SQLite keeps beside it."""
-    for suffix in ("", "-wal", "-shm"):
-        path.with_name(path.name + suffix).unlink(missing_ok=True)
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    if os.access(path.parent, os.W_OK) and (os.access(path, os.W_OK) or not path.exists()):
-        return connect(path, migrations=_MIGRATIONS, application_id=_APPLICATION_ID)
+def _in_memory() -> sqlite3.Connection:
     connection = sqlite3.connect(":memory:", isolation_level=None)
     for statement in _MIGRATIONS[0]:
         connection.execute(statement)

@@ -9,16 +9,14 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from contextlib import suppress
 from pathlib import Path
-from threading import RLock
 
-from ..errors import BudgetExceeded
-from ..files import private_directory
+from ..errors import BudgetExceeded, reason
 from ..frozen import dataclass
 from .holders import Holder
 from .periods import PERIOD, day_of, end, window
-from .sqlite import is_damage, transaction
+from .sqlite import is_busy, is_damage, is_read_only, transaction
+from .sqlitefile import SqliteFile
 from .state import LEDGER, open_state
 
 TYPE_CHECKING = False
@@ -111,15 +109,12 @@ class Ledger:
         """Open nothing yet; `clock` gives seconds since 1970. Threads may share it, a fork opens it anew."""
         self.path = Path(path)
         self._clock, self._warn = clock, warn
-        self._lock = RLock()
-        self._connection: sqlite3.Connection | None = None
-        self._inherited: list[sqlite3.Connection | None] = []
-        self._identity: tuple[int, int] | None = None
-        self._process = os.getpid()
         self._synchronous = ""
         self._holder = Holder(self.path.parent / "holders")
         self._owed: list[tuple[Hold, int, bool]] = []
         """What is to be charged, and whether that is certain; what a full disk did not take is tried again."""
+        self.file = SqliteFile(self.path, self._open, follow=True, forget=self._owed.clear)
+        """For others who keep something in `state.db`: one connection costs less to open and to close than two."""
         self._silent = False
 
     def __enter__(self) -> Self:
@@ -143,8 +138,8 @@ class Ledger:
 
         Never raises for the disk: what it does not take is warned of once, stays reserved, and is tried again.
         """
-        with self._lock:
-            self._leave_parent()
+        with self.file.lock:
+            self.file.leave_parent()
             self._owed.append((hold, min(spent, _MOST), certain))
             self._attempt(_nothing, "what a call cost stays reserved")
 
@@ -152,8 +147,8 @@ class Ledger:
         """Charge what a call cost for which nothing was reserved; what the disk does not take is warned of once."""
         if self._silent or not spent:
             return
-        with self._lock:
-            self._leave_parent()
+        with self.file.lock:
+            self.file.leave_parent()
             debt = (Hold(0, "", run_id, agent, day_of(self._clock()), 0), min(spent, _MOST), certain)
             self._owed.append(debt)
             self._attempt(_nothing, "what calls cost is not recorded")
@@ -170,9 +165,9 @@ class Ledger:
         if not os.path.lexists(self.path):
             return [_stands(None, scope, limit, run_id, now) for scope, limit in caps.items()]
         try:
-            with self._lock:
-                self._tidy()
-                return [_stands(self._opened(), scope, limit, run_id, now) for scope, limit in caps.items()]
+            self._tidy()
+            with self.file as connection:
+                return [_stands(connection, scope, limit, run_id, now) for scope, limit in caps.items()]
         except (sqlite3.Error, OSError) as error:
             raise self._refusal(error) from error
 
@@ -183,10 +178,11 @@ class Ledger:
 
     def close(self) -> None:
         """Close the file; the next use opens it again. What was reserved and never settled is charged as uncertain."""
-        with self._lock:
-            if self._process == os.getpid() and self._connection and self._holder.held:
-                self._attempt(self._abandon, "what calls under way cost is not recorded")
-            self._let_go()
+        with self.file.lock:
+            if self._holder.held and not self._attempt(self._abandon, "what calls under way cost stays reserved"):
+                self._holder.leave()
+            self.file.close()
+            self._holder.close()
 
     def _reserve(
         self, connection: sqlite3.Connection, amount: int, run_id: str, agent: str, caps: Caps
@@ -211,7 +207,7 @@ class Ledger:
         try:
             self._do(self._release_dead)
         except sqlite3.OperationalError as error:
-            if _code(error) & 0xFF != sqlite3.SQLITE_READONLY:
+            if not is_read_only(error):
                 raise
 
     def _abandon(self, connection: sqlite3.Connection) -> None:
@@ -221,18 +217,20 @@ class Ledger:
             hold = Hold(*row)
             _charge(connection, hold, hold.amount, certain=False)
 
-    def _attempt(self, work: Callable[[sqlite3.Connection], object], otherwise: str) -> None:
+    def _attempt(self, work: Callable[[sqlite3.Connection], object], otherwise: str) -> bool:
+        """Do `work` if the disk lets us, and return whether it did; that it does not is told once."""
         try:
             self._do(work)
         except (sqlite3.Error, OSError) as error:
             if not self._silent:
-                self._warn(f"the ledger {self.path}: {_reason(error)}; {otherwise}")
+                self._warn(f"the ledger {self.path}: {reason(error)}; {otherwise}")
             self._silent = True
+            return False
+        return True
 
     def _do(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Charge what is owed and do `work`, both or neither."""
-        with self._lock:
-            connection = self._opened()
+        with self.file as connection:
             # a reservation need not survive a power failure: neither does its process
             self._synchronise(connection, "FULL" if any(hold.id for hold, _, _ in self._owed) else "NORMAL")
             with transaction(connection):
@@ -247,35 +245,23 @@ class Ledger:
             connection.execute(f"PRAGMA synchronous = {level}")
             self._synchronous = level
 
-    def _leave_parent(self) -> None:
-        """In a fork, begin anew: it must neither use nor close the connection of its parent, nor pay what that owes."""
-        if self._process != os.getpid():
-            self._inherited.append(self._connection)
-            self._connection, self._process, self._synchronous = None, os.getpid(), ""
-            self._owed.clear()
-
-    def _opened(self) -> sqlite3.Connection:
-        self._leave_parent()
-        if self._connection and _identity(self.path) != self._identity:
-            self._let_go()  # somebody removed the file, and others count in a new one
-        if self._connection is None:
-            self._connection, self._identity = _open(self.path), _identity(self.path)
-        return self._connection
-
-    def _let_go(self) -> None:
-        if self._connection and self._process == os.getpid():
-            with suppress(sqlite3.Error):  # a full disk: what it could not take was warned of
-                self._connection.close()
-            self._connection, self._synchronous = None, ""
-        self._holder.close()
+    def _open(self) -> sqlite3.Connection:
+        self._holder.close()  # somebody may have removed its directory with the file
+        connection, self._synchronous = open_state(self.path), "NORMAL"
+        # the file may have come with a repository: a trigger of its maker's could undo what is charged
+        found = connection.execute("SELECT sql FROM sqlite_master WHERE tbl_name IN ('spent', 'holds') AND sql != ''")
+        if {sql for (sql,) in found} != {*LEDGER}:
+            connection.close()
+            raise sqlite3.DatabaseError("its tables are not those of a ledger")
+        return connection
 
     def _refusal(self, error: sqlite3.Error | OSError) -> BudgetExceeded:
-        damaged = isinstance(error, sqlite3.Error) and is_damage(error)
+        damaged = is_damage(error)
         return BudgetExceeded(
-            f"the ledger {self.path} {'is damaged' if damaged else 'is out of reach'} ({_reason(error)}): "
+            f"the ledger {self.path} {'is damaged' if damaged else 'is out of reach'} ({reason(error)}): "
             "under a cap nothing can be spent",
             hint="move it away to begin a new one, in which nothing is spent yet" if damaged else _OUT_OF_REACH,
-            retryable=_code(error) & 0xFF == sqlite3.SQLITE_BUSY,
+            retryable=is_busy(error),
         )
 
 
@@ -298,27 +284,6 @@ def _stands(connection: sqlite3.Connection | None, scope: str, limit: int | None
     return Standing(scope, limit, int(spent), int(uncertain), int(reserved), now, latest or first)
 
 
-def _open(path: Path) -> sqlite3.Connection:
-    private_directory(path.parent)
-    if path.is_symlink():
-        raise sqlite3.DatabaseError("it is a link")  # it could lead to a database of another program
-    connection = open_state(path)
-    # the file may have come with a repository: a trigger of its maker's could undo what is charged
-    found = connection.execute("SELECT sql FROM sqlite_master WHERE tbl_name IN ('spent', 'holds') AND sql != ''")
-    if {sql for (sql,) in found} != {*LEDGER}:
-        connection.close()
-        raise sqlite3.DatabaseError("its tables are not those of a ledger")
-    return connection
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    try:
-        status = os.stat(path)
-    except FileNotFoundError:
-        return None
-    return status.st_dev, status.st_ino
-
-
 def _charge(connection: sqlite3.Connection, hold: Hold, spent: int, *, certain: bool) -> None:
     """Put `spent` in the place of `hold`; the holder is asked for, since another file may have the same number."""
     if hold.id:
@@ -332,11 +297,3 @@ def _charge(connection: sqlite3.Connection, hold: Hold, spent: int, *, certain: 
 
 def _nothing(_: sqlite3.Connection) -> None:
     """Do no work beside paying what is owed."""
-
-
-def _code(error: sqlite3.Error | OSError) -> int:
-    return getattr(error, "sqlite_errorcode", None) or 0
-
-
-def _reason(error: sqlite3.Error | OSError) -> str:
-    return (isinstance(error, OSError) and error.strerror) or str(error)

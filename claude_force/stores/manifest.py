@@ -7,7 +7,7 @@ import os
 import re
 
 from ..errors import ForceError
-from ..files import private_directory, write_atomic
+from ..files import private_directory, read_regular, write_atomic
 from ..frozen import dataclass, field, replace
 
 TYPE_CHECKING = False
@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
     from typing import Any
+
+
+_LARGEST = 32 << 20
+"""Bytes; a roll a day for a hundred years makes eleven million."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,7 @@ class Manifest:
     def current(self) -> Generation:
         """Return the generation in force; raises ForceError for a damaged or lost manifest, OSError."""
         try:
-            data = self.path.read_bytes()
+            data = self._read()
         except FileNotFoundError:
             if any(self.path.parent.glob("*.json.gz")):
                 raise ForceError(f"{self.path} is missing, though there are rollups", hint=RESTORE) from None
@@ -62,7 +66,7 @@ class Manifest:
     def settle(self) -> Generation:
         """Make the generation in force the only one that the manifest names, and return it."""
         generation = self.current()
-        if not self.path.exists() or b'"follows"' in self.path.read_bytes():
+        if not self.path.exists() or b'"follows"' in self._read():
             self.publish(generation)
         return generation
 
@@ -73,6 +77,9 @@ class Manifest:
     def publish(self, generation: Generation) -> None:
         """Put `generation` in force; whatever was proposed is dropped."""
         self._write({"holds": generation.__dict__})
+
+    def _read(self) -> bytes:
+        return read_regular(self.path, _LARGEST)
 
     def _write(self, entries: Mapping[str, Any]) -> None:
         private_directory(self.path.parent)

@@ -13,12 +13,13 @@ from collections.abc import Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from ..errors import reason
 from ..frozen import dataclass, replace
 from ..records import task_hash
 from ..redaction import redact
 from . import relevance
 from .sqlite import connect
-from .sqlitefile import SqliteFile
+from .sqlitefile import Attempts, SqliteFile
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,6 +50,8 @@ _MIGRATIONS = [
         relevance.TEXTS,
     ]
 ]
+VERSION = len(_MIGRATIONS)
+"""Of the tables, the newest that we know."""
 _WITHOUT = {
     "read": "nothing is remembered",
     "write": "new sessions are not kept",
@@ -97,7 +100,8 @@ class AgentMemory:
     ) -> None:
         """Open nothing yet. Without `full_text`, as where SQLite lacks FTS5, only the newest sessions are searched."""
         self.path = Path(path)
-        self._file = SqliteFile(self.path, self._open, name="the memory", without=_WITHOUT, warn=warn)
+        self._file = SqliteFile(self.path, self._open, follow=True)
+        self._attempt = Attempts(self._file, name="the memory", failure=self._failure, warn=warn)
         self._known = tuple(known)
         self._full_text, self._indexed = full_text, False
         self._clock = clock
@@ -112,7 +116,7 @@ class AgentMemory:
 
     def warm(self) -> None:
         """Open the file now, while there is time, rather than at the first `store`."""
-        self._file.attempt("write", lambda _: None, None)
+        self._do("write", lambda _: None, None)
 
     def close(self) -> None:
         """Close the file; the next use opens it again."""
@@ -140,7 +144,7 @@ class AgentMemory:
             _iso(self._clock()),
             self._metadata(metadata or {}),
         )
-        self._file.attempt("write", lambda connection: self._insert(connection, row), None)
+        self._do("write", lambda connection: self._insert(connection, row), None)
 
     def search(self, query: str, *, agent: str | None = None, limit: int = 5) -> list[Session]:
         """Return the `limit` sessions most like `query`, of `agent` if one is named, the best first.
@@ -199,7 +203,17 @@ class AgentMemory:
 
     def _existing(self, work: Callable[[sqlite3.Connection], T], otherwise: T, *, kind: str = "read") -> T:
         """Attempt `work` if there is a file: looking makes none."""
-        return self._file.attempt(kind, work, otherwise) if os.path.lexists(self.path) else otherwise
+        return self._do(kind, work, otherwise) if os.path.lexists(self.path) else otherwise
+
+    def _do(self, kind: str, work: Callable[[sqlite3.Connection], T], otherwise: T) -> T:
+        def worked() -> T:
+            with self._file as connection:
+                return work(connection)
+
+        return self._attempt(kind, worked, otherwise)
+
+    def _failure(self, kind: str, error: sqlite3.Error | OSError) -> str:
+        return f"the memory {self.path}: {reason(error)}; {_WITHOUT[kind]}"
 
     def _insert(self, connection: sqlite3.Connection, row: Sequence[Any]) -> None:
         query = f"INSERT INTO sessions ({_COLUMNS}) VALUES (NULL, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from errno import ENOSPC
 from json import JSONDecoder, dumps
 
 from .. import files
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 FILE = "executions.jsonl"
 START = b'{"timestamp": "'
 """How every line of ours begins; the ten bytes after it are the day."""
+_WRITE_SECONDS = 1.0
+"""How long one write takes at most, on a machine that is busy."""
 _PIECE = 1 << 16
 """Bytes. Larger buffers are mapped afresh each time, and leave the cache: a quarter slower at 256 KiB."""
 
@@ -28,7 +31,8 @@ class Metrics:
     """`executions.jsonl` in `directory`: one JSON object a line, only ever appended to.
 
     A line is one write, so a crash leaves all of it or, on a full disk, an unfinished line, which readers skip: the
-    next line starts on its own. Lines older than the retention leave the file by `Rollups.roll` alone.
+    next line starts on its own. If another process leaves one just as a line is written, the two are one damaged line,
+    and ours is written again. Lines older than the retention leave the file by `Rollups.roll` alone.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -42,20 +46,11 @@ class Metrics:
         if redact(told := "\n".join(value for value in line.values() if isinstance(value, str))) != told:
             clean = {name: redact(value) if isinstance(value, str) else value for name, value in line.items()}
         data = dumps(clean).encode() + b"\n"
-        if not self._ends_in_newline():
-            data = b"\n" + data
         try:
-            files.append(self.path, data)
+            _append(self.path, data)
         except FileNotFoundError:
             files.private_directory(self.path.parent)
-            files.append(self.path, data)
-
-    def _ends_in_newline(self) -> bool:
-        try:
-            with self.path.open("rb", buffering=0) as stream:
-                return not stream.seek(0, os.SEEK_END) or not stream.seek(-1, os.SEEK_END) or stream.read(1) == b"\n"
-        except FileNotFoundError:
-            return True
+            _append(self.path, data)
 
 
 def line(
@@ -129,6 +124,41 @@ def pieces(stream: BinaryIO, start: int, stop: int, *, whole: bool = False) -> I
             rest = rest[cut:]
     if rest and whole:
         yield start + len(rest), [rest]
+
+
+def is_finished(descriptor: int, size: int) -> bool:
+    """Whether the first `size` bytes of an open file end in a newline, or are none."""
+    if size <= 0:
+        return True
+    os.lseek(descriptor, size - 1, os.SEEK_SET)
+    return os.read(descriptor, 1) == b"\n"
+
+
+def is_left(stream: BinaryIO) -> bool:
+    """Whether nobody is writing the last line of a file: its last change is over a second ago, or in the future.
+
+    A line is one write, but a reader may see it in two parts.
+    """
+    return abs(time.time() - os.fstat(stream.fileno()).st_mtime) > _WRITE_SECONDS
+
+
+def _append(path: Path, line: bytes) -> None:
+    descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
+    try:
+        size = os.fstat(descriptor).st_size
+        if is_finished(descriptor, size):
+            _write(descriptor, line)
+            begun = os.lseek(descriptor, 0, os.SEEK_CUR) - len(line)
+            if begun == size or is_finished(descriptor, begun):  # or another process wrote since we looked
+                return
+        _write(descriptor, b"\n" + line)
+    finally:
+        os.close(descriptor)
+
+
+def _write(descriptor: int, data: bytes) -> None:
+    if (written := os.write(descriptor, data)) != len(data):
+        raise OSError(ENOSPC, f"wrote {written} of {len(data)} bytes")
 
 
 def _iso(seconds: float) -> str:

@@ -14,7 +14,7 @@ from contextlib import suppress
 from itertools import chain, combinations, islice
 from math import log
 
-from .sqlite import transaction
+from .sqlite import is_read_only, transaction
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def keep_index(connection: sqlite3.Connection, *, wanted: bool = True) -> bool:
             if _follows(connection) != wanted:  # anew: another process may have been faster
                 _begin(connection) if wanted else _end(connection)
     except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_READONLY:
+        if not is_read_only(error):
             raise
         return False
     return wanted

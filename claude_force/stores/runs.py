@@ -56,13 +56,16 @@ def run_ids(directory: Path) -> list[str]:
 def find_run(directory: Path, spelling: str, *, workflow: str | None = None) -> Path:
     """Return the directory of the run that `spelling` means: its id, the beginning of it, or `last`.
 
-    The last one is that of `workflow`, if one is named. Raises NotFound, or UsageError for what fits several runs.
+    The last one is that of `workflow`, if one is named. Raises NotFound, or UsageError for what fits several runs and
+    where there is none at all.
     """
     ids = run_ids(directory)
+    if not ids:
+        raise UsageError("there is no run yet")
     if spelling == "last":
         found = next((i for i in ids if _is_of(directory / i, workflow)), None)
         if found is None:
-            raise UsageError(f"there is no run{f' of {workflow}' if workflow else ''} yet")
+            raise UsageError(f"there is no run of {workflow} yet")
         return _unlinked(directory / found)
     fitting = [i for i in ids if spelling and i.startswith(spelling)]
     if not fitting:
@@ -111,6 +114,28 @@ def is_going(run: Path) -> bool:
             return not free
     except OSError:  # it cannot be asked: the file is another user's
         return False
+
+
+def remove(run: Path, *, before: float) -> int | None:
+    """Remove the directory `run` if nothing in it was written since `before`, in seconds since the epoch.
+
+    Returns how many bytes its files had, None if it stays because it is younger or goes on. Raises UsageError if it
+    holds anything but a run's files, links among them, and OSError.
+    """
+    with os.scandir(run) as entries:
+        held = {entry: entry.stat(follow_symlinks=False) for entry in entries}
+    if max(status.st_mtime for status in (run.lstat(), *held.values())) >= before:
+        return None
+    for entry in held:
+        if entry.name not in {FILE, LOCK} or not entry.is_file(follow_symlinks=False):
+            raise UsageError(f"{entry.path} is no file of a run", hint="remove it yourself")
+    with files.locked(run / LOCK, wait=False) as free:
+        if not free:
+            return None
+        (run / FILE).unlink(missing_ok=True)
+        (run / LOCK).unlink()
+        run.rmdir()
+    return sum(status.st_size for status in held.values())
 
 
 def _unlinked(run: Path) -> Path:

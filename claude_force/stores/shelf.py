@@ -10,15 +10,11 @@ import json
 import os
 import shelve
 import sqlite3
-import stat
-import time
 from collections.abc import MutableMapping
-from contextlib import ExitStack, suppress
 from functools import cached_property
-from threading import RLock
 
-from ..files import locked
 from .sqlite import connect, transaction
+from .sqlitefile import SqliteFile
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,6 +34,8 @@ _MIGRATIONS = [
         "INSERT INTO statistics VALUES (0, 0, 0, 0)",
     ]
 ]
+VERSION = len(_MIGRATIONS)
+"""Of the tables, the newest that we know."""
 _TABLES = {statement for statement in _MIGRATIONS[0] if statement.startswith("CREATE")}
 _HIT = "UPDATE statistics SET uses = uses + 1, hits = hits + 1"
 _MISSES = "UPDATE statistics SET misses = misses + ?"
@@ -117,17 +115,11 @@ class SqliteMapping(MutableMapping[str, bytes]):
 
     def __init__(self, path: Path, *, max_bytes: int) -> None:
         self.path = path
+        self.file = SqliteFile(path, self._open, forget=self._forget)
         self._log, self._index = (path.with_name(path.name + suffix) for suffix in ("-wal", "-shm"))
-        self._guard = path.with_name(f"{path.name}.lock")
-        """Held to open the file and to set it aside: who opened it amid that would put its log beside a new file."""
         self._reserve = min(max_bytes // 4, _LARGEST_RESERVE)  # room for what is written but not yet in its place
         self._largest = self._reserve // 2
         self._budget = (max_bytes - self._reserve) // _PAGE
-        self._lock = RLock()
-        self._connection: sqlite3.Connection | None = None
-        self._identity: tuple[int, int] | None = None
-        self._process = 0
-        self._inherited: list[sqlite3.Connection | None] = []
         self._misses = 0
         """Not written yet: a transaction for each would be a tenth of what an execution costs."""
 
@@ -139,20 +131,21 @@ class SqliteMapping(MutableMapping[str, bytes]):
 
     def close(self) -> None:
         """Close the file; the next use opens it again."""
-        with self._lock:
-            if self._connection and self._process == os.getpid():
-                try:
-                    if self._misses:
-                        self._connection.execute(_MISSES, (self._misses,))
-                    # the last one to close waits twice for the disk, 1 ms of each process, to empty the log
-                    self._connection.execute("PRAGMA synchronous = OFF")
-                finally:
-                    self._connection.close()
-                    self._connection, self._misses = None, 0
+        if not self.file.is_open:
+            return
+        try:
+            with self.file as connection:
+                misses, self._misses = self._misses, 0
+                if misses:
+                    connection.execute(_MISSES, (misses,))
+                # the last one to close waits twice for the disk, 1 ms of each process, to empty the log
+                connection.execute("PRAGMA synchronous = OFF")
+        finally:
+            self.file.close()
 
     def __getitem__(self, key: str) -> bytes:
-        with self._lock:
-            row = self._opened().execute(_VALUE, (key,)).fetchone()
+        with self.file as connection:
+            row = connection.execute(_VALUE, (key,)).fetchone()
         if row is None or not isinstance(row[0], bytes):
             raise KeyError(key)
         return row[0]
@@ -160,7 +153,7 @@ class SqliteMapping(MutableMapping[str, bytes]):
     def __setitem__(self, key: str, value: bytes) -> None:
         if len(value) > self._largest:
             return
-        with self._lock, transaction(connection := self._opened()):
+        with self.file as connection, transaction(connection):
             connection.execute(_USE, (self._misses,))
             connection.execute(_ENTER, (key,))
             connection.execute(_FILL, (value, key))
@@ -169,41 +162,39 @@ class SqliteMapping(MutableMapping[str, bytes]):
         self._checkpoint()
 
     def __delitem__(self, key: str) -> None:
-        with self._lock, transaction(connection := self._opened()):
+        with self.file as connection, transaction(connection):
             if not connection.execute("DELETE FROM entries WHERE key = ?", (key,)).rowcount:
                 raise KeyError(key)
 
     def __iter__(self) -> Iterator[str]:
-        with self._lock:
-            rows = self._opened().execute("SELECT key FROM entries WHERE typeof(key) = 'text' ORDER BY id").fetchall()
+        with self.file as connection:
+            rows = connection.execute("SELECT key FROM entries WHERE typeof(key) = 'text' ORDER BY id").fetchall()
         return iter([key for (key,) in rows])
 
     def __len__(self) -> int:
-        with self._lock:
-            return int(self._opened().execute("SELECT count(*) FROM entries").fetchone()[0])
+        with self.file as connection:
+            return int(connection.execute("SELECT count(*) FROM entries").fetchone()[0])
 
     def clear(self) -> None:
         """Remove all values; the statistics stay."""
-        with self._lock, transaction(connection := self._opened()):
+        with self.file as connection, transaction(connection):
             connection.execute("DELETE FROM entries")
 
     def record(self, key: str, *, hit: bool) -> None:
         """Count a hit, which makes `key` the most recently used, or a miss, which is written with the next value."""
-        with self._lock:
-            if not hit:
+        if not hit:
+            with self.file.lock:
                 self._misses += 1
-                return
-            with transaction(connection := self._opened()):
-                connection.execute(_HIT)
-                connection.execute(_TOUCH, (key,))
-            self._checkpoint()
+            return
+        with self.file as connection, transaction(connection):
+            connection.execute(_HIT)
+            connection.execute(_TOUCH, (key,))
+        self._checkpoint()
 
     def statistics(self) -> tuple[int, int, int]:
         """Return how many hits, misses and evictions all processes had."""
-        with self._lock:
-            row = (
-                self._opened().execute("SELECT total(hits), total(misses), total(evictions) FROM statistics").fetchone()
-            )
+        with self.file as connection:
+            row = connection.execute("SELECT total(hits), total(misses), total(evictions) FROM statistics").fetchone()
         hits, misses, evictions = map(int, row)
         return hits, misses + self._misses, evictions
 
@@ -217,8 +208,7 @@ class SqliteMapping(MutableMapping[str, bytes]):
 
     def compact(self) -> None:
         """Evict what is too much and give unused space back to the file system."""
-        with self._lock:
-            connection = self._opened()
+        with self.file as connection:
             with transaction(connection):
                 self._evict(connection)
             # frees a page a step, and `execute` takes one step where there are no columns
@@ -227,45 +217,16 @@ class SqliteMapping(MutableMapping[str, bytes]):
 
     def check(self) -> None:
         """Read the whole file; raises DatabaseError if it is damaged."""
-        with self._lock:
-            (first,) = self._opened().execute("PRAGMA quick_check(1)").fetchone()
+        with self.file as connection:
+            (first,) = connection.execute("PRAGMA quick_check(1)").fetchone()
         if first != "ok":
             raise sqlite3.DatabaseError(first)
 
     def set_aside(self) -> Path | None:
-        """Rename the file, so that the next use makes a new one; return its new path, None if it was renamed already.
-
-        Raises OSError.
-        """
-        with self._lock, locked(self._guard):
-            with suppress(sqlite3.Error):  # the last misses cannot be written to what is damaged
-                self.close()
-            found = _identity(self.path)
-            if found is None or found != self._identity:  # another process was faster
-                return None
-            aside = f"{self.path.name}.damaged-{time.strftime('%Y%m%d-%H%M%S')}-{os.urandom(3).hex()}"
-            # the log first: a new file that found it would take it for its own
-            for file in (self._log, self._index):
-                with suppress(FileNotFoundError):
-                    file.rename(file.with_name(aside + file.name.removeprefix(self.path.name)))
-            return self.path.rename(self.path.with_name(aside))
-
-    def _opened(self) -> sqlite3.Connection:
-        if self._process != os.getpid():  # a fork must neither use nor close the connection of its parent
-            self._inherited.append(self._connection)
-            self._connection, self._process, self._misses = None, os.getpid(), 0
-        if self._connection is None:
-            with ExitStack() as alone:
-                with suppress(OSError):  # where no lock can be made, nothing can be set aside either
-                    alone.enter_context(locked(self._guard))
-                self._identity = _identity(self.path)
-                self._connection = self._open()
-                self._identity = _identity(self.path)
-        return self._connection
+        """Rename the file, so that the next use makes a new one; see `SqliteFile.set_aside`."""
+        return self.file.set_aside()
 
     def _open(self) -> sqlite3.Connection:
-        if os.path.lexists(self.path) and not stat.S_ISREG(self.path.lstat().st_mode):
-            raise sqlite3.DatabaseError("it is no file")  # a link, too: it could lead to a database of another program
         connection = connect(self.path, migrations=_MIGRATIONS, application_id=_APPLICATION_ID)
         try:
             _refuse_foreign_tables(connection)
@@ -276,15 +237,18 @@ class SqliteMapping(MutableMapping[str, bytes]):
             raise
         return connection
 
+    def _forget(self) -> None:
+        self._misses = 0
+
     def _checkpoint(self, limit: int | None = None) -> None:
         """Empty the log if it has grown beyond `limit` bytes.
 
         SQLite's own checkpoints wait for nobody: between eight busy processes the log grew to 38 times `max_bytes`.
         They write it anew from its start, though, which is a third faster than what an emptied one takes.
         """
-        with self._lock:
-            if _size(self._log) > (self._reserve // 2 if limit is None else limit):
-                self._opened().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        if _size(self._log) > (self._reserve // 2 if limit is None else limit):
+            with self.file as connection:
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def _evict(self, connection: sqlite3.Connection) -> None:
         """Remove the least recently used entries, a few more than needed, if more pages are in use than allowed."""
@@ -316,11 +280,3 @@ def _size(path: Path) -> int:
         return path.stat().st_size
     except OSError:
         return 0
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    try:
-        status = path.lstat()
-    except FileNotFoundError:
-        return None
-    return status.st_dev, status.st_ino

@@ -43,7 +43,7 @@ def connect(
     try:
         return _prepared(str(path), migrations, application_id, synchronous)
     except sqlite3.OperationalError as error:
-        if not _is_read_only(error) or not path.is_file():
+        if not is_read_only(error) or not path.is_file():
             raise
         # reading a WAL database writes to its -shm, unless nothing is said to change
         return _prepared(f"{path.absolute().as_uri()}?immutable=1", migrations, application_id, synchronous)
@@ -64,19 +64,35 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
         raise
 
 
-def is_damage(error: sqlite3.Error) -> bool:
+def is_damage(error: Exception) -> bool:
     """Whether `error` speaks of a file that holds something else than it should, rather than of one out of reach.
 
     No database or a malformed one is a plain DatabaseError; SQLITE_ERROR is a table that is missing or different.
     """
     if not isinstance(error, sqlite3.OperationalError):
         return type(error) is sqlite3.DatabaseError
-    code = getattr(error, "sqlite_errorcode", None)  # None: text that is no UTF-8
-    return code in {None, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_IOERR_SHORT_READ}
+    # 0: text that is no UTF-8
+    return _code(error) in {0, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_IOERR_SHORT_READ}
 
 
-def _is_read_only(error: sqlite3.Error) -> bool:
-    return error.sqlite_errorcode & 0xFF in {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN}
+def is_moved(error: Exception) -> bool:
+    """Whether `error` speaks of a file that was renamed or removed since it was opened."""
+    return _code(error) == sqlite3.SQLITE_READONLY_DBMOVED
+
+
+def is_read_only(error: Exception) -> bool:
+    """Whether `error` speaks of a file that cannot be opened for writing."""
+    return _code(error) & 0xFF in {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN} and not is_moved(error)
+
+
+def is_busy(error: Exception) -> bool:
+    """Whether `error` speaks of a lock that another process did not free in time."""
+    return _code(error) & 0xFF == sqlite3.SQLITE_BUSY
+
+
+def _code(error: Exception) -> int:
+    """Return SQLite's extended code, 0 for an error that is not SQLite's own."""
+    return getattr(error, "sqlite_errorcode", None) or 0
 
 
 def _prepared(

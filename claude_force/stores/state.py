@@ -23,6 +23,7 @@ _CIRCUITS: tuple[str, ...] = (
     "CREATE TABLE paces (name TEXT PRIMARY KEY, record TEXT NOT NULL) WITHOUT ROWID",
 )
 _MIGRATIONS = [[*LEDGER, *_CIRCUITS]]
+VERSION = len(_MIGRATIONS)
 
 
 def open_state(path: Path, *, synchronous: str = "NORMAL") -> sqlite3.Connection:
