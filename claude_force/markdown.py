@@ -11,6 +11,7 @@ It knows neither which fields an agent needs nor where files are.
 from __future__ import annotations
 
 import re
+from functools import cache
 
 from .frozen import dataclass
 
@@ -100,6 +101,8 @@ def as_list(value: str | list[str], *, spaces: bool = False) -> list[str]:
     """Return the entries of a list, or of a string with commas outside parentheses, or also spaces, between them."""
     if isinstance(value, list):
         return [entry for entry in value if entry]
+    if "(" not in value and ")" not in value:
+        return [entry for part in value.split(",") for entry in (part.split() if spaces else [part.strip()]) if entry]
     depth, cuts = 0, [-1]
     for place, sign in enumerate(value):
         if sign in "()":
@@ -216,6 +219,7 @@ def _has_colon(text: str) -> bool:
     return ": " in text or text.endswith(":")
 
 
+@cache
 def _closed_pattern() -> str:
     """Return the pattern of a value that says itself where it ends, and may run over lines: quoted, or a flow."""
     flow = _ENTRY

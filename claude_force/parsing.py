@@ -45,6 +45,7 @@ COMMANDS = {
     "runs show": ("runs", "show", "the course of a past run, its costs and its critical path"),
     "runs diff": ("runs", "diff", "which steps of two runs differ, and in what"),
     "runs replay": ("replay", "replay", "play a past run again from its journal, without a key"),
+    "runs prune": ("runs", "prune", "remove what is kept of old runs"),
     "analytics summary": ("analytics", "summary", "success, time, cost, tokens and savings at a glance"),
     "analytics by-agent": ("analytics", "by_agent", "the same for each agent"),
     "analytics costs": ("analytics", "costs", "what was spent, by agent, model or workflow"),

@@ -445,7 +445,7 @@ def test_ctrl_c_on_a_terminal_dies_by_the_signal_so_that_a_shell_loop_stops(far)
 def test_no_task_on_a_terminal_is_an_error_and_not_a_wait(far):
     status, shown = on_terminal("run", "agent", "echo")
     assert status == 2
-    assert "no task" in shown
+    assert 'no task; give it in quotes, as in: claude-force run agent echo "' in shown
 
 
 def test_version_and_help_need_no_project(force, capsys):
@@ -583,6 +583,27 @@ def test_a_project_that_cannot_be_written_still_runs_agents(far, project):
     out, err = process.communicate(timeout=30)
     assert (process.returncode, out) == (0, "hello\n")
     assert "warning" in err
+
+
+def test_a_call_that_a_budget_refused_is_a_failure_and_nothing_to_recall(far, force, project):
+    assert force("run", "workflow", "two", "go", "--max-cost", "0")[0] == 4
+    assert force("run", "agent", "echo", "go", "--max-cost", "0")[0] == 4
+    assert far.requests == ()
+    assert json.loads(force("analytics", "summary", "--json")[1])["errors"] == {"budget_exceeded": 2}
+    assert json.loads(force("memory", "recent", "--json")[1]) == []
+    shown = json.loads(force("runs", "show", "last", "--json")[1])
+    assert shown["results"]["a"]["error"]["type"] == "budget_exceeded"
+
+
+def test_after_a_workflow_it_is_told_where_the_answers_are_that_it_did_not_print(far, force, project):
+    write(project, "workflows/one.toml", '[[steps]]\nid = "a"\nagent = "echo"\n')
+    status, _, err = force("run", "workflow", "two", "[[simulate: reply=<<first>>]]")
+    told = [line for line in err.splitlines() if "--step STEP" in line]
+    assert (status, len(told)) == (0, 1)
+    words = told[0].partition("claude-force ")[2].replace("STEP", "a").split()
+    assert force(*words)[1] == "first\n"
+    others = (("two", "x", "-q"), ("two", "x", "-o", "answers"), ("two", "x", "--json"), ("one", "x"))
+    assert [words for words in others if "--step" in force("run", "workflow", *words)[2]] == []
 
 
 def test_every_execution_is_a_line_of_metrics_without_the_task(far, force, project):

@@ -225,7 +225,7 @@ def test_a_run_is_found_by_its_id_by_its_beginning_and_as_the_last_one(tmp_path)
 
 @pytest.mark.parametrize("spelling", ["../secret", "", ".", "/etc", "..", "*"])
 def test_no_spelling_leads_out_of_the_runs(tmp_path, spelling):
-    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / RUN).mkdir(parents=True)
     (tmp_path / "secret").mkdir()
     with pytest.raises(NotFound):
         find_run(tmp_path / "runs", spelling)
@@ -456,7 +456,7 @@ def test_a_step_to_begin_from_must_exist_and_leaves_no_run_behind(far):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--resume", "2026"), "no run named '2026'"),
+        (("--resume", "1999"), "no run named '1999'"),
         (("--resume", "last", "other"), "there is no run of other yet"),
         ((), "no workflow is named"),
     ],
@@ -464,6 +464,7 @@ def test_a_step_to_begin_from_must_exist_and_leaves_no_run_behind(far):
 def test_what_cannot_be_resumed_is_said_in_one_line(far, words, said):
     three(far)
     far.workflow({"id": "x", "task": "y"}, name="other")
+    far.run()
     status, _, err = far.call("run", "workflow", *words)
     assert status == 2
     assert said in err

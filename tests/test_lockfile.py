@@ -242,11 +242,28 @@ def test_other_prices_and_another_default_model_are_differences(place, lock, che
 
 
 def test_without_a_lock_nothing_is_frozen_and_nothing_can_be_checked(place, lock, check):
-    for ask in (lambda: check("review"), lambda: lock("--check")):
+    for ask, names in ((lambda: lock("--check"), ""), (lambda: lock("--check", "linter"), " linter")):
         with pytest.raises(ConfigError, match="there is no lock file") as refused:
             ask()
         assert refused.value.exit_code == 2
-        assert "claude-force lock" in refused.value.hint
+        assert refused.value.hint == f"write it with: claude-force lock{names}"
+
+
+@pytest.mark.parametrize(
+    ("name", "facts"),
+    [
+        ("review", {}),
+        ("code-quality-check", {}),
+        ("linter", {"agent": True}),
+        ("writer", {"agent": True, "skills": ("care",)}),
+    ],
+)
+def test_without_a_lock_a_frozen_run_names_the_command_after_which_it_is_accepted(place, lock, check, name, facts):
+    write(place.parent / "x", "attached where the input of that name is")
+    with pytest.raises(ConfigError, match="there is no lock file") as refused:
+        check(name, **facts)
+    lock(*refused.value.hint.removeprefix("write it with: claude-force lock ").split())
+    check(name, **facts)
 
 
 LOCK = lockfile.of([], default_model="m")

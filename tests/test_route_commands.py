@@ -2,7 +2,6 @@
 
 import io
 import json
-from argparse import ArgumentParser
 
 import pytest
 
@@ -10,6 +9,7 @@ from claude_force import models
 from claude_force.commands import route as commands
 from claude_force.errors import NotFound, UsageError
 from claude_force.output import Screen
+from claude_force.parsing import parse
 from claude_force.records import Usage
 from claude_force.workspace import Workspace
 from tests.executions import line
@@ -30,9 +30,7 @@ def workspace(project, said):
 
 
 def command(workspace, *words):
-    parser = ArgumentParser(exit_on_error=False)
-    commands.route_options(parser)
-    return commands.route(parser.parse_args(words), workspace)
+    return commands.route(parse(["route", *words]), workspace)
 
 
 def rows(data, **wanted):
@@ -140,5 +138,6 @@ def test_an_agent_without_a_model_starts_from_the_default_one(workspace, project
 def test_what_is_missing_is_an_error(workspace):
     with pytest.raises(NotFound, match="no agent named 'helpr'"):
         command(workspace, "helpr", "Explain closures")
-    with pytest.raises(UsageError, match="the task is empty"):
+    with pytest.raises(UsageError, match="the task is empty") as refused:
         command(workspace, "helper", " ")
+    assert 'claude-force route helper "' in refused.value.hint

@@ -52,7 +52,16 @@ def test_runs_are_listed_the_newest_first_with_what_they_came_to(chain):
 
 def test_where_no_run_was_made_the_list_says_so(far):
     assert far.call("runs", "list") == (0, "", "there is no run yet\n")
-    assert "there is no run yet" in far.call("runs", "show", "last")[2]
+
+
+@pytest.mark.parametrize("run", ["last", "2026"])
+@pytest.mark.parametrize(
+    "words",
+    ["runs show {}", "show run {}", "why {} a", "runs replay {}", "runs diff {} {}", "run workflow --resume {}"],
+)
+def test_where_no_run_was_made_each_command_that_wants_one_says_so(far, words, run):
+    status, out, err = far.call(*words.format(run, run).split())
+    assert (status, out, err) == (2, "", "claude-force: error: there is no run yet\n")
 
 
 @pytest.mark.parametrize("words", [("runs", "show"), ("show", "run")])

@@ -286,6 +286,76 @@ def test_every_step_that_cannot_run_is_named(project, answer):
     assert [p["line"] for p in answer("validate")[1]["problems"]] == [3, 6, 9]
 
 
+STEPS = """
+[[steps]]
+id = "a"
+agent = "linter"
+modell = "haiku"
+[[steps]]
+id = "b"
+agent = "linter"
+dependencies = ["a", "z"]
+[[steps]]
+id = "c"
+agent = "linter"
+dependencies = "b"
+task = "{{steps.a.output}} {{steps.b.output}} {{steps.d.output}}"
+[[steps]]
+id = "d"
+agent = "lintr"
+dependencies = ["b"]
+task = "{{steps.a.output}}"
+"""
+
+
+def test_steps_that_are_wrong_in_themselves_and_steps_that_cannot_be_planned_are_all_named(project, answer):
+    path = project / ".claude/workflows/w.toml"
+    path.parent.mkdir()
+    path.write_text(STEPS)
+    found = [(p["line"], p["message"].partition("step ")[2]) for p in answer("validate", "w")[1]["problems"]]
+    assert found == [
+        (5, "'a': no key named 'modell'"),
+        (9, "'b': dependencies: no step named 'z'"),
+        (14, "'c' names the output of 'd' but does not depend on it"),
+        (17, "'d': no agent named 'lintr'"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "last"),
+    [
+        ('["a", "z"]', '["c"]', "cycle: b -> c -> b"),
+        ('id = "d"', 'id = "a"', "two steps have the id 'a'"),
+        ('id = "d"', 'id = "?"', "step 4: id is '?'"),
+    ],
+)
+def test_where_more_than_a_step_is_wrong_that_is_the_last_thing_told(project, answer, old, new, last):
+    path = project / ".claude/workflows/w.toml"
+    path.parent.mkdir()
+    path.write_text(STEPS.replace(old, new))
+    messages = [p["message"] for p in answer("validate", "w")[1]["problems"]]
+    assert any("'modell'" in message for message in messages)
+    assert any(last in message for message in messages)
+    assert not any("lintr" in message for message in messages)
+
+
+def test_a_missing_schema_file_does_not_hide_the_other_steps(project, answer):
+    path = project / ".claude/workflows/w.toml"
+    path.parent.mkdir()
+    path.write_text('[[steps]]\nid = "a"\nagent = "linter"\nschema = "no.json"\n[[steps]]\nid = "b"\nagent = "x"\n')
+    messages = [p["message"] for p in answer("validate", "w")[1]["problems"]]
+    assert len(messages) == 2
+    assert "no.json" in messages[0] + messages[1]
+    assert "no agent named 'x'" in messages[0] + messages[1]
+
+
+def test_every_wrong_step_of_a_workflow_in_the_settings_is_named(project, answer):
+    steps = [{"id": i, "agent": "linter", "effort": "hgih"} for i in ("a", "b")]
+    (project / ".claude/claude.json").write_text(json.dumps({"version": 2, "workflows": {"w": {"steps": steps}}}))
+    messages = [p["message"] for p in answer("validate")[1]["problems"]]
+    assert [message.partition("step ")[2][:3] for message in messages] == ["'a'", "'b'"]
+
+
 def test_a_workflow_is_valid_without_its_files_and_inputs(project, run):
     path = project / ".claude/workflows/w.toml"
     path.parent.mkdir()
@@ -307,6 +377,14 @@ def test_a_deprecated_model_is_warned_of_where_it_stands(project, answer):
 SETTINGS = {
     "wrong type": ('{\n "cache": {\n  "ttl_hours": "long"\n }\n}', (3, "error", "cache.ttl_hours: expected a number")),
     "unknown key": ('{\n "version": 2,\n "cahce": {}\n}', (3, "warning", "cahce: unknown key")),
+    "unknown default model": (
+        '{"version": 2,\n "cache": {},\n "default_model": "sonet"}',
+        (3, "error", "default_model: no model named 'sonet'"),
+    ),
+    "retired default model": (
+        '{"version": 2,\n "default_model": "claude-opus-4-1"}',
+        (2, "warning", "was retired on"),
+    ),
     "no JSON": ('{\n "version": 2 2\n}', (2, "error", "not JSON")),
     "agent without file": ('{"version": 2,\n "agents": {"x": {"path": "none.md"}}}', (2, "error", "none.md")),
     "agent with unknown model": (

@@ -67,7 +67,7 @@ def required_task(args: Namespace) -> str:
         text = _stdin()
     if text is None or not text.strip():
         what = "no task" if text is None else "the task is empty"
-        raise UsageError(what, hint=f'give it in quotes, as in: claude-force run agent {args.name} "Explain …"')
+        raise UsageError(what, hint=f'give it in quotes, as in: claude-force {args.command} {args.name} "Explain …"')
     return text
 
 
@@ -118,6 +118,17 @@ def dollars(text: str) -> float:
     if not 0 <= amount < float("inf"):
         raise ArgumentTypeError(f"expected an amount in dollars from 0, got '{text}'")
     return amount
+
+
+def days(text: str) -> float:
+    """Return the age from 0 that an option was given."""
+    try:
+        age = float(text)
+    except ValueError:
+        age = -1
+    if not 0 <= age < 1_000_000:
+        raise ArgumentTypeError(f"expected a number of days, got '{text}'")
+    return age
 
 
 def seconds(text: str) -> float:

@@ -49,7 +49,7 @@ def lock_options(parser: ArgumentParser) -> None:
 def lock(args: Namespace, workspace: Workspace) -> Result:
     """Write down which agents, skills, workflows and models are in use, so that `--frozen` can refuse anything else."""
     path = _path(workspace)
-    locked = _locked(path) if args.check else _former(path, workspace)
+    locked = _locked(path, _command(args.names)) if args.check else _former(path, workspace)
     now = _lock_of(args.names, workspace) if args.names else _lock_of_all(locked, workspace)
     if args.names and locked:
         now = lockfile.merged(locked, now)
@@ -70,7 +70,8 @@ def check(plan: Plan, workspace: Workspace) -> None:
     Raises ConfigError where there is no lock file, or what is there is none.
     """
     path = _path(workspace)
-    found = lockfile.drift(_locked(path), lockfile.of([plan], default_model=_default_model(workspace)))
+    locked = _locked(path, _accepting(plan))
+    found = lockfile.drift(locked, lockfile.of([plan], default_model=_default_model(workspace)))
     if found:
         raise ValidationError(f"{path}: {'; '.join(found)}", hint=f"to accept that: {_accepting(plan)}")
 
@@ -79,17 +80,22 @@ def _accepting(plan: Plan) -> str:
     source = plan.workflow
     added = source.steps[0].skills if source.source == "agent" else ()
     name = str(source.path) if source.source == "path" else source.name
-    return shlex.join(["claude-force", "lock", name, *added])
+    return _command([name, *added])
+
+
+def _command(names: Iterable[str]) -> str:
+    return shlex.join(["claude-force", "lock", *names])
 
 
 def _path(workspace: Workspace) -> Path:
     return workspace.state / lockfile.NAME
 
 
-def _locked(path: Path) -> Lock:
+def _locked(path: Path, writing: str) -> Lock:
+    """Return what is locked; raises ConfigError, with the command `writing` it, if there is no lock file."""
     locked = lockfile.read(path)
     if locked is None:
-        raise ConfigError(f"{path}: there is no lock file", hint="write it with: claude-force lock")
+        raise ConfigError(f"{path}: there is no lock file", hint=f"write it with: {writing}")
     return locked
 
 

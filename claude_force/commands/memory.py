@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from argparse import ArgumentTypeError
 
 from ..records import Result
 from ..reports.table import first_line, plural, table
@@ -66,7 +65,7 @@ def stats(args: Namespace, workspace: Workspace) -> Result:
 
 def prune_options(parser: ArgumentParser) -> None:
     """Add the options of `memory prune`."""
-    parser.add_argument("--older-than", type=_days, metavar="DAYS", help="age in days (memory.retention_days)")
+    parser.add_argument("--older-than", type=given.days, metavar="DAYS", help="age in days (memory.retention_days)")
     consent.options(parser)
 
 
@@ -111,13 +110,3 @@ def _listed(headings: Sequence[str], rows: Sequence[Sequence[str]], workspace: W
 
 def _facts(sessions: Sequence[Session]) -> list[dict[str, Any]]:
     return [dict(vars(session)) for session in sessions]
-
-
-def _days(text: str) -> float:
-    try:
-        days = float(text)
-    except ValueError:
-        days = -1
-    if not 0 <= days < 1_000_000:
-        raise ArgumentTypeError(f"expected a number of days, got '{text}'")
-    return days

@@ -1,22 +1,24 @@
-"""`runs list`, `show` and `diff`: what became of past runs of workflows."""
+"""`runs list`, `show`, `diff` and `prune`: what became of past runs of workflows, and for how long it is kept."""
 
 from __future__ import annotations
 
+import time
+from errno import ENOENT, ENOTEMPTY
 from itertools import islice
 
-from ..errors import ForceError, Interrupted, NotFound
+from ..errors import ForceError, Interrupted, NotFound, UsageError, reason
 from ..records import Result
 from ..reports import run_report
 from ..reports.result import of_step, verdict
 from ..reports.table import plural
 from ..stores import runs
 from ..stores.transcript import FILE, outcomes, read, workflow
-from . import given
+from . import consent, given
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from ..records import Outcome
@@ -86,6 +88,41 @@ def diff(args: Namespace, workspace: Workspace) -> Result:
         "steps": differing,
     }
     return Result(data, run_report.differences_text(a, b, differing, width=workspace.screen.page))
+
+
+def prune_options(parser: ArgumentParser) -> None:
+    """Add the options of `runs prune`."""
+    parser.add_argument("--older-than", type=given.days, metavar="DAYS", help="age in days (memory.retention_days)")
+    consent.options(parser)
+
+
+def prune(args: Namespace, workspace: Workspace) -> Result:
+    """Remove what is kept of runs that ended long ago, if the user says yes; nothing can resume or show them then."""
+    days = workspace.settings.memory_retention_days if args.older_than is None else args.older_than
+    directory, before = _directory(workspace), time.time() - days * 86_400
+    if directory.is_symlink():  # a clone's link must not choose what is removed
+        raise UsageError(f"{directory} is a link and is not followed", hint="remove old runs there yourself")
+    found = runs.run_ids(directory)
+    if found and not args.yes:
+        consent.ask(f"the runs older than {days:g} days", workspace)
+    sizes = list(_removed([directory / run_id for run_id in found], before, workspace))
+    data = {"schema_version": 1, "success": True, "removed": len(sizes), "bytes": sum(sizes)}
+    return Result(data, f"removed {plural(len(sizes), 'run')}, {sum(sizes) / 2**20:,.1f} MiB")
+
+
+def _removed(found: Sequence[Path], before: float, workspace: Workspace) -> Iterator[int]:
+    """Remove the runs of which nothing was written since `before`, and yield how many bytes each had."""
+    for run in found:
+        try:
+            size = runs.remove(run, before=before)
+        except OSError as error:
+            if error.errno not in {ENOENT, ENOTEMPTY}:  # else another process is removing it
+                workspace.screen.warn(f"run {run.name} stays: {reason(error)}")
+        except UsageError as error:
+            workspace.screen.warn(f"run {run.name} stays: {error.message}; {error.hint}")
+        else:
+            if size is not None:
+                yield size
 
 
 def _directory(workspace: Workspace) -> Path:

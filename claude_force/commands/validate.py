@@ -7,7 +7,7 @@ import os
 import re
 from pathlib import Path
 
-from .. import config, library, lint, sources
+from .. import config, library, lint, models, sources
 from .. import plan as plans
 from ..errors import ConfigError, ForceError, NotFound, UsageError
 from ..frozen import dataclass, replace
@@ -17,11 +17,13 @@ from ..reports.table import plural
 from ..sources import Problem
 from ..workflow import implied_inputs
 from ..workspace import Workspace
+from .wrong_steps import STEP, wrong_steps
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from typing import Any
 
     from ..library import Shelf
     from ..records import Agent, Workflow
@@ -58,6 +60,7 @@ def validate(args: Namespace, workspace: Workspace) -> Result:
         subjects = _chosen(args.names, _everything(quiet, configured=usable))
         found += _linted(subjects, quiet, strict=args.strict)
         if usable:
+            found += _default_model(quiet, args.config)
             found += [problem for subject in subjects for problem in _planned(subject, quiet)]
         checked = {f"{kind}s": sum(subject.kind == kind for subject in subjects) for kind in _KINDS}
         checked["settings"] = len(_settings_files(quiet, args.config))
@@ -161,6 +164,19 @@ def _settings(workspace: Workspace, chosen: str | None) -> Iterator[Problem]:
         yield from (_setting(warning, files, "warning", "correct or remove the key") for warning in warnings)
 
 
+def _default_model(workspace: Workspace, chosen: str | None) -> Iterator[Problem]:
+    """Yield what is wrong with the model that holds where nothing names another."""
+    settings, files = workspace.settings, _settings_files(workspace, chosen)
+    where = f"{settings.origins['default_model']}: default_model"
+    try:
+        _, warning = models.find(settings.default_model, prices=settings.prices)
+    except NotFound as error:
+        yield _setting(f"{where}: {error.message}", files, "error", error.hint)
+    else:
+        if warning:
+            yield _setting(f"{where}: {warning}", files, "warning", "see: claude-force list models")
+
+
 def _setting(message: str, files: Sequence[Path], severity: Severity, remedy: str) -> Problem:
     path = next((path for path in files if message.startswith(f"{path}:")), Path("environment"))
     rest = message.removeprefix(f"{path}:").strip()
@@ -217,13 +233,22 @@ def _any_skill(name: str) -> Skill:
 
 
 def _workflow(subject: Subject, workspace: Workspace) -> Iterator[Problem]:
+    data: Mapping[str, Any] = {}
     try:
         if place := subject.place:
-            library.read_workflow(subject.path, place.source, boundary=place.boundary)
+            data = library.read_workflow(subject.path, place.source, boundary=place.boundary).data
+        else:
+            data = workspace.settings.workflows[subject.name]
         source = workspace.workflow(str(subject.path) if place else subject.name)
     except UsageError as error:
         yield _located(subject.path, error.message, "error", error.hint)
-        return
+        if not data:
+            return
+        wrong, rest = wrong_steps(subject.name, data, subject.path if place else None)
+        yield from (_located(subject.path, other.message, "error", other.hint) for other in wrong)
+        if rest is None:
+            return
+        source = rest
     for severity, message, remedy in _objections(source, workspace, workspace.agent, workspace.skill):
         yield _located(subject.path, message, severity, remedy)
 
@@ -269,10 +294,10 @@ def _located(path: Path, message: str, severity: Severity, remedy: str, *, mark:
 
 
 def _start_of_step(text: str, message: str) -> int:
-    named = re.search(r"step '([^']+)'|cycle: (\S+)", message)
+    named = STEP.search(message) or re.search(r"cycle: (\S+)", message)
     if not named:
         return 0
-    found = re.search(rf"""\bid["']?\s*[=:]\s*["']{re.escape(named[1] or named[2])}["']""", text)
+    found = re.search(rf"""\bid["']?\s*[=:]\s*["']{re.escape(named[1])}["']""", text)
     return found.start() if found else 0
 
 
