@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from .parts import Parts
     from .plan import Item, Job, Plan
     from .records import Reply, Request, Status
-    from .spending import Reservation
     from .tape import Tape
 
 
@@ -35,8 +34,8 @@ class Call:
     started: float = 0.0
     request: Request | None = None
     key: str | None = None
-    reservation: Reservation | None = None
-    """What is set aside for it, once it is sent."""
+    looked_up: bool = False
+    """Whether journal and cache were asked, before it had to wait."""
     parts: Parts = field(default_factory=dict)
     """What decides its answer, where a journal is kept."""
 
@@ -124,5 +123,7 @@ def outcome(call: Call, status: Status, finished: float, **facts: Any) -> Outcom
 
 
 def _price(reply: Reply, asked: str, prices: Prices) -> int | None:
+    if not reply.usage.prompt_tokens or (reply.text and not reply.usage.output_tokens):
+        return None  # a gateway that leaves the counts out: they are unknown rather than nothing
     cost = models.cost(reply.usage, reply.model, prices=prices)
     return models.cost(reply.usage, asked, prices=prices) if cost is None else cost

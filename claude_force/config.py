@@ -12,7 +12,7 @@ from pathlib import Path
 
 from . import migration
 from .errors import ConfigError
-from .files import private_directory, write_atomic
+from .files import locked, private_directory, write_atomic
 from .frozen import dataclass, field, fields
 from .migration import shown
 from .rules import KEYS, dotted, names
@@ -152,19 +152,24 @@ def change(path: Path, keys: KeyPath, value: object) -> None:
     """
     if path.is_symlink():  # a project is untrusted: its link must not choose which file is written
         raise ConfigError(f"{path}: is a symbolic link", hint=f"change the file itself: {os.path.realpath(path)}")
-    _flat(migration.read(path, []), str(path), [])  # what is wrong now would be wrong afterwards
     try:
-        exists = path.exists()
-        document = json.loads(path.read_bytes().decode("utf-8-sig")) if exists else {"version": migration.VERSION}
-        inner = document
-        for name in keys[:-1]:
-            inner = inner.setdefault(name, {})
-        inner[keys[-1]] = value
         private_directory(path.parent)
-        text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
-        write_atomic(path, text.encode(), mode=path.stat().st_mode & 0o777 if exists else 0o600)
+        with locked(path.with_name(f"{path.name}.lock")):  # of two that change it at once, one would lose its change
+            _change(path, keys, value)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def _change(path: Path, keys: KeyPath, value: object) -> None:
+    _flat(migration.read(path, []), str(path), [])  # what is wrong now would be wrong afterwards
+    exists = path.exists()
+    document = json.loads(path.read_bytes().decode("utf-8-sig")) if exists else {"version": migration.VERSION}
+    inner = document
+    for name in keys[:-1]:
+        inner = inner.setdefault(name, {})
+    inner[keys[-1]] = value
+    text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+    write_atomic(path, text.encode(), mode=path.stat().st_mode & 0o777 if exists else 0o600)
 
 
 def _priced(layers: Iterable[tuple[str, Layer]]) -> dict[str, Any]:

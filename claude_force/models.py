@@ -127,18 +127,6 @@ def cost(
     return _divided(tokens * tenths, divisor) + usage.web_searches * _WEB_SEARCH
 
 
-def worst_case(prompt_tokens: int, max_tokens: int, model_id: str, *, prices: Prices = _NO_PRICES) -> int | None:
-    """Return the most that a request can cost, in nanodollars, or None if the price is unknown.
-
-    `prompt_tokens` must not be an underestimate. Every one of them is priced as written to the dearest cache, as if
-    `max_tokens` were all used. Fast mode, US inference and searches are not in it: a request has to ask for them.
-    """
-    rates = _rates(model_id, prompt_tokens, prices=prices)
-    if rates is None:
-        return None
-    return prompt_tokens * max(rates[name] for name in ("input", *_CACHE_PRICES)) + max_tokens * rates["output"]
-
-
 def estimate_tokens(text: str, model_id: str) -> int:
     """Return how many tokens `text` usually has at most: 4 for 9 bytes of UTF-8, or 3 for 5 if the model is newer.
 

@@ -136,7 +136,8 @@ class AgentOrchestrator:
             )
         outcomes = _outcomes(plan, line)
         error = verdict(outcomes, stop=on_error == "stop")
-        result = of_workflow(plan.workflow, outcomes, run_id, error)
+        prices = self._workspace.settings.prices
+        result = of_workflow(plan.workflow, outcomes, run_id, error, prices=prices)
         return result | {"workflow_name": plan.workflow.name}
 
     async def execute_agent_async(self, name: str, task: str, **options: Any) -> str:

@@ -8,10 +8,11 @@ from __future__ import annotations
 import json
 from functools import cache, partial
 
-from . import attachments, dag, globs, prompt
+from . import attachments, dag, globs, listing, prompt
 from .errors import NotFound, UsageError, ValidationError
 from .frozen import dataclass, replace
 from .models import find
+from .prefixes import marked, shared
 from .prompt import fence
 from .records import Document, Outcome, Step, Workflow, canonical
 from .schema import wire
@@ -53,6 +54,8 @@ class Job:
     """What it runs once for each of; None if it runs once, or if the items are an answer's."""
     member_files: Mapping[str, tuple[Document, ...]] | None = None
     """What is attached for each item, by label, where that comes from a journal."""
+    marks: tuple[int, ...] | None = None
+    """The blocks of its requests that end a prefix for the API's prompt cache; None leaves it to `prompt.build`."""
 
 
 @dataclass(frozen=True)
@@ -120,6 +123,7 @@ def single(agent: str, **settings: Any) -> Workflow:
 
 def preview(plan: Plan) -> Iterator[tuple[Job, Item | None, Request]]:
     """Yield every request of `plan`, with a note in the place of what only the answers will bring."""
+    plan = marked(plan, shared(plan))
     unknown: dict[str, Outcome] = {}
     for step_id in dag.order(plan.workflow):
         job = plan.jobs[step_id]
@@ -142,7 +146,8 @@ def items(plan: Plan, step: Step, outcomes: Mapping[str, Outcome]) -> Sequence[I
     if (known := plan.jobs[step.id].items) is not None:
         return known
     name = sole_name(str(step.foreach)) or ""
-    return [Item(value, quoted=True) for value in _json_lines(_output(name, outcomes), step, name)]
+    listed = listing.values(_output(name, outcomes), where=f"step '{step.id}': foreach", name=f"{{{{{name}}}}}")
+    return [Item(value, quoted=True) for value in listed]
 
 
 def files(plan: Plan, job: Job, item: Item | None = None) -> tuple[Document, ...]:
@@ -185,6 +190,7 @@ def request(
         files=attached,
         quotes=quotes,
         sample=plan.sample,
+        marks=job.marks,
     )
 
 
@@ -286,34 +292,6 @@ def _item_value(name: str, item: Item | None) -> str:
             raise ValidationError(f"{{{{{name}}}}}: the item has no '{part}': {item.label[:80]}")
         value = value[part]
     return value if isinstance(value, str) else canonical(value)
-
-
-def _json_lines(text: str, step: Step, name: str) -> list[Any]:
-    lines = [line.strip() for line in text.splitlines()]
-    values: list[Any] = []
-    for number, line in enumerate(lines, 1):
-        if not line or line.startswith("```"):
-            continue
-        try:
-            values.append(json.loads(line))
-        except ValueError:
-            return _json_array(text, step, name, number)
-    return values[0] if len(values) == 1 and isinstance(values[0], list) else values
-
-
-def _json_array(text: str, step: Step, name: str, number: int) -> list[Any]:
-    from .schema import extract
-
-    try:
-        value = extract(text)
-    except ValueError:
-        value = None
-    if not isinstance(value, list):
-        raise ValidationError(
-            f"step '{step.id}': foreach: line {number} of {{{{{name}}}}} is no JSON",
-            hint="have that step answer with one JSON value a line, or with one JSON array",
-        )
-    return value
 
 
 def _attached(plan: Plan, step: Step, item: Item | None, known: dict[str, Document]) -> tuple[Document, ...]:

@@ -127,15 +127,18 @@ class Request:
     """Asks for an nth distinct answer: part of the key, never sent."""
 
 
-def payload(request: Request) -> dict[str, Any]:
-    """Return the JSON body of `POST /v1/messages`, without `stream`, which is the transport's business."""
+def payload(request: Request, *, marks: bool = True) -> dict[str, Any]:
+    """Return the JSON body of `POST /v1/messages`, without `stream`, which is the transport's business.
+
+    `marks` are those of prefixes to be cached, which have no say in the answer.
+    """
     body: dict[str, Any] = {
         "model": request.model,
         "max_tokens": request.max_tokens,
-        "messages": [{"role": "user", "content": [_wire(block) for block in request.user]}],
+        "messages": [{"role": "user", "content": [_wire(block, marks) for block in request.user]}],
     }
     if request.system:
-        body["system"] = [_wire(block) for block in request.system]
+        body["system"] = [_wire(block, marks) for block in request.system]
     output: dict[str, Any] = {}
     if request.effort:
         output["effort"] = request.effort
@@ -146,18 +149,18 @@ def payload(request: Request) -> dict[str, Any]:
     return body
 
 
-def _wire(block: Block) -> dict[str, Any]:
+def _wire(block: Block, marks: bool) -> dict[str, Any]:
     wire: dict[str, Any] = {"type": "text", "text": block.text}
-    if block.cache:
+    if block.cache and marks:
         wire["cache_control"] = {"type": "ephemeral"}
     return wire
 
 
 def key(request: Request) -> str:
-    """Return the SHA-256, in hex, of the canonical form of the whole request."""
+    """Return the SHA-256, in hex, of the canonical form of the whole request, but for what it asks to be cached."""
     from hashlib import sha256  # loads OpenSSL: 5 ms that commands which send nothing need not pay
 
-    return sha256(canonical({"request": payload(request), "sample": request.sample}).encode()).hexdigest()
+    return sha256(canonical({"request": payload(request, marks=False), "sample": request.sample}).encode()).hexdigest()
 
 
 def task_hash(task: str) -> str:

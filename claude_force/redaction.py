@@ -49,6 +49,9 @@ _SHAPES = (
     (("glpat-", "gldt-", "glrt-", "glcbt-", "glptt-"), r"(?P<gitlab_token>gl(?:pat|dt|rt|cbt|ptt)-[\w-]{16,})"),
     (("xox", "xapp-"), r"(?P<slack_token>(?:xox[a-z]|xapp)-[\w-]{10,})"),
     (("hooks.slack.com",), r"hooks\.slack\.com/services/(?P<slack_webhook>[\w/]{20,})"),
+    (("npm_",), r"(?P<npm_token>npm_[A-Za-z0-9]{30,})"),
+    (("hf_",), r"(?P<huggingface_token>hf_[A-Za-z0-9]{30,})"),
+    (("pypi-",), r"(?P<pypi_token>pypi-[\w-]{50,})"),
     (("AIza", "GOCSPX-", "ya29."), r"(?P<google_key>(?:AIza|GOCSPX-|ya29\.)[\w-]{20,})"),
     (("k_live_", "k_test_", "whsec_"), r"(?P<stripe_key>(?:[rs]k_(?:live|test)|whsec)_[\w+/=]{16,})"),
     (

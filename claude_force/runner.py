@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from contextlib import suppress
+from functools import partial
 from heapq import heappop, heappush
 from itertools import count
 from queue import Empty, SimpleQueue
@@ -19,7 +20,8 @@ from .calls import Call
 from .errors import BudgetExceeded, EmptyAnswer, ForceError, Interrupted, SchemaMismatch
 from .frozen import replace
 from .parts import is_redacted, sources
-from .spending import is_unbilled
+from .prefixes import Convoy, marked, shared
+from .spending import Purse, is_unbilled
 from .verdict import combined
 
 TYPE_CHECKING = False
@@ -63,21 +65,27 @@ class _Course:
     """The state of one run; touched by the consumer's thread alone, save for the queue of arrived futures."""
 
     def __init__(self, plan: Plan, line: Line) -> None:
-        self.plan = plan
+        prefixes = shared(plan)
+        self.plan = plan = marked(plan, prefixes)
         self.line = line
         self.began = monotonic()
         self.ahead = dag.remaining(plan.workflow)
+        self.convoy = Convoy(prefixes if line.jobs > 1 else (), self.ahead, line.prices or {})
         self.dependents = dag.dependents(plan.workflow)
         self.waiting = {step.id: len(step.dependencies) for step in plan.workflow.steps}
         self.outcomes: dict[str, Outcome] = {}
         self.members: dict[str, list[Outcome | None]] = {}
-        self.ready: list[tuple[int, int, Call]] = []
+        self.ready: list[tuple[int, int, int, Call]] = []
         self.numbers = count()
         self.decided: deque[Outcome] = deque()
         self.arrived: SimpleQueue[tuple[Call, Any, bool]] = SimpleQueue()
+        """Calls whose answers have begun, without a future, or come to an end."""
         self.in_flight: dict[tuple[str, int | None], Call] = {}
+        self.purse = Purse(line.spending)
         self.held: list[Call] = []
         """Calls that may cost more than is left, until what is set aside for those under way is known."""
+        self.behind: list[Call] = []
+        """Calls that wait for another one to write what they can read from the API's prompt cache."""
         self.barred: set[str] = set()
         """Steps that failed, or were not run because one before them did."""
         self.redacted: set[str] = set()
@@ -110,8 +118,11 @@ class _Course:
 
     def fill(self) -> None:
         """Hand ready calls to the pool while there is room."""
+        behind, self.behind = self.behind, []
+        for call in behind:
+            (self.behind.append if self.convoy.waits(call.job.step.id) else self.push)(call)
         while self.ready and len(self.in_flight) < self.line.jobs and not self.stopped:
-            self.start(heappop(self.ready)[2])
+            self.start(heappop(self.ready)[-1])
 
     def start(self, call: Call) -> None:
         """Build a call's request and hand it to the pool, or decide at once what becomes of it."""
@@ -120,9 +131,14 @@ class _Course:
             if not self.wanted(call):
                 self.decided.append(self.skipped(call, "its condition does not hold"))
                 return
+            if call.member is not None and self.convoy.waits(call.job.step.id):
+                self.behind.append(call)  # unasked: there may be thousands, and their step ends no earlier
+                return
             call = calls.asking(call, self.plan, self.outcomes, self.line.tape)
-            if known := self.recalled(call) or self.cached(call):
+            if known := self.known(call):
                 self.decided.append(known)
+            elif self.convoy.waits(call.job.step.id) and all(c.key != call.key for c in self.in_flight.values()):
+                self.behind.append(replace(call, looked_up=True))
             else:
                 self.send(call, self.line.connect())
         except BudgetExceeded as error:
@@ -133,12 +149,12 @@ class _Course:
         except ForceError as error:
             self.decided.append(self.failed(call, error))
 
-    def recalled(self, call: Call) -> Outcome | None:
-        """Return the outcome that the journal has for a call, if it may be asked."""
+    def known(self, call: Call) -> Outcome | None:
+        """Return the outcome that the journal or the cache has for a call, if they may be asked and were not yet."""
         tape = self.line.tape
-        if tape is None or call.job.step.id in self.line.anew:
+        if call.looked_up or call.job.step.id in self.line.anew:
             return None
-        return calls.recalled(call, tape, self.now())
+        return (calls.recalled(call, tape, self.now()) if tape else None) or self.cached(call)
 
     def send(self, call: Call, transport: Transport) -> None:
         """Hand a call to the pool, unless one like it is under way; what comes of it will arrive."""
@@ -146,41 +162,47 @@ class _Course:
         assert request
         for step_id in self.redacted.intersection(sources(call.job.step) if self.redacted else ()):
             self.line.on_warning(f"{call.name} is given the output of '{step_id}' without the secrets that it held")
-        if self.line.spending:
-            call = replace(call, reservation=self.line.spending.reserve(request, call.job.agent.name))
+        self.purse.reserve(call.id, request, call.job.agent.name)
+        wishes: dict[str, Any] = {"on_text": self.line.on_text, "deadline": self.deadline(call.job.step)}
+        wishes["on_resend"] = partial(self.purse.renew, call.id)
         self.in_flight[call.id] = call
         self.line.on_start(call.job.step.id, call.item.label if call.item else None, request.model)
-        deadline = self.deadline(call.job.step)
+        if self.convoy.depart(call.id):
+            wishes["on_begin"] = lambda: self.arrived.put((call, None, False))
         self.line.flights.board(
             call.key if self.may_share(call) else None,
-            lambda: self.line.pool.submit(transport, request, on_text=self.line.on_text, deadline=deadline),
+            lambda: self.line.pool.submit(transport, request, **wishes),
             lambda future, shared: self.arrived.put((call, future, shared)),
         )
         self.line.on_sent()
 
     def receive(self, call: Call, future: Any, shared: bool) -> Outcome | None:
-        """Return what became of a call, or None if it is made again; `shared` if another one like it was sent."""
+        """Return what became of a call, or None if it goes on or is made again; `shared` if one like it was sent."""
+        if future is None:
+            self.convoy.begin(call.id)
+            return None
         if self.in_flight.pop(call.id, None) is None:
             return None  # it was interrupted, and has been told so
         try:
             reply: Reply = future.result()
         except ForceError as error:
+            self.convoy.arrive(call.id, answered=False)
             outcome = self.failed(call, error)
             self.charge(call, 0, certain=shared or is_unbilled(error))
         else:
+            self.convoy.arrive(call.id, answered=True)
             outcome = self.answered(call, reply, cached=shared)
             self.charge(call, outcome.cost)
             self.store(call, outcome, reply)
         if outcome.error and self.may_retry(call, outcome.error):
             self.line.on_notice(f"{call.name}: {outcome.error.message}; trying again")
-            self.push(replace(call, attempt=call.attempt + 1))
+            self.behind.append(replace(call, attempt=call.attempt + 1))  # after those that waited for it
             return None
         return outcome
 
     def charge(self, call: Call, cost: int | None, *, certain: bool = True) -> None:
         """Put what a call cost in the place of what was set aside for it, and try again what was held for that."""
-        if self.line.spending and call.reservation:
-            self.line.spending.settle(call.reservation, cost, certain=certain)
+        self.purse.settle(call.id, cost, certain=certain)
         while self.held:
             self.push(self.held.pop())
 
@@ -211,9 +233,9 @@ class _Course:
         return self.line.cache is not None and call.job.step.cache and agent not in self.line.uncached_agents
 
     def cached(self, call: Call) -> Outcome | None:
-        """Return the outcome that the cache has for a call, if it may be asked."""
+        """Return the outcome that the cache has for a call, unless that is not wanted."""
         cache = self.line.cache
-        anew = self.line.refresh or call.attempt > 1 or call.job.step.id in self.line.anew
+        anew = self.line.refresh or call.attempt > 1
         if cache is None or not call.key or anew or not self.may_share(call):
             return None
         reply = cache.get(call.key)
@@ -296,7 +318,8 @@ class _Course:
         self.abandon()
 
     def push(self, call: Call) -> None:
-        heappush(self.ready, (-self.ahead[call.job.step.id], next(self.numbers), call))
+        step_id = call.job.step.id
+        heappush(self.ready, (-self.ahead[step_id], -self.convoy.shared_tokens(step_id), next(self.numbers), call))
 
     def now(self) -> float:
         return monotonic() - self.began

@@ -152,6 +152,35 @@ class Spending:
         return worst
 
 
+class Purse:
+    """What is set aside for a run's calls in flight, each under its id; nothing where nobody counts."""
+
+    def __init__(self, spending: Spending | None) -> None:
+        self._spending = spending
+        self._reserved: dict[object, Reservation] = {}
+
+    def reserve(self, call: object, request: Request, agent: str) -> None:
+        """Set the worst case of a call aside; raises BudgetExceeded."""
+        if self._spending:
+            self._reserved[call] = self._spending.reserve(request, agent)
+
+    def renew(self, call: object) -> None:
+        """Charge the worst case of a call that is sent again though it may have been billed, and set it aside anew.
+
+        In the thread that makes the call: the run's own waits, and the ledgers serve many. Raises BudgetExceeded.
+        """
+        reservation = self._reserved.pop(call, None)
+        if self._spending and reservation:  # None: the run was interrupted
+            self._spending.settle(reservation, None, certain=False)
+            self._reserved[call] = self._spending.reserve(reservation.request, reservation.agent)
+
+    def settle(self, call: object, cost: int | None, *, certain: bool = True) -> None:
+        """Charge what a call cost in the place of what was set aside, as `Spending.settle` does."""
+        reservation = self._reserved.pop(call, None)
+        if self._spending and reservation:
+            self._spending.settle(reservation, cost, certain=certain)
+
+
 def worst_case(request: Request, prices: Prices) -> int | None:
     """Return the most that `request` can cost, in nanodollars: all of `max_tokens` used, and nothing cached yet.
 

@@ -181,3 +181,11 @@ def test_the_whole_command_sets_and_shows(project):
     command("budget", "set", "daily", "5")
     (day, _) = json.loads(command("budget", "show", "--json"))["caps"]
     assert (day["scope"], day["limit"], day["left"]) == ("daily", 5, 5)
+
+
+def test_caps_that_are_set_at_once_are_all_there(project):
+    command = [sys.executable, "-m", "claude_force", "budget", "set"]
+    setting = [subprocess.Popen([*command, f"agent:a{n}", str(n)], stderr=subprocess.DEVNULL) for n in range(8)]
+    assert [process.wait(timeout=60) for process in setting] == [0] * 8
+    written = json.loads((project / ".claude" / "claude.json").read_text())
+    assert written["budget"]["agents"] == {f"a{n}": n for n in range(8)}

@@ -61,6 +61,25 @@ def test_text_arrives_in_pieces_that_make_up_the_answer(to, sim):
     assert "".join(shown) == reply.text
 
 
+def test_the_beginning_of_an_answer_is_told_once_and_before_any_text_though_thinking_comes_first(to, sim):
+    told = []
+    to(sim.url)(
+        request("[[simulate: thinking tokens=50]]"),
+        on_text=lambda _: told.append("text"),
+        on_begin=lambda: told.append("begin"),
+    )
+    assert told[0] == "begin"
+    assert told.count("begin") == 1
+    assert "text" in told
+
+
+def test_a_request_that_fails_begins_no_answer(to, sim):
+    told = []
+    with pytest.raises(ApiError):
+        to(sim.url)(request("[[simulate: status=529]]"), on_begin=lambda: told.append("begin"))
+    assert told == []
+
+
 def test_a_reply_tells_model_usage_and_ids(to, sim):
     reply = to(sim.url)(request("[[simulate: reply=ok]]"))
     assert (reply.text, reply.model, reply.stop_reason, reply.attempts) == ("ok", "claude-haiku-5-5", "end_turn", 1)

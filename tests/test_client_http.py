@@ -634,6 +634,20 @@ def test_a_silent_server_is_given_up_and_may_be_asked_again(sender):
     assert "request_timeout_seconds" in caught.value.hint
 
 
+def test_an_answer_of_nothing_but_signs_of_life_is_given_up(sender):
+    def pings(connection):
+        connection.sendall(chunked(b'data: {"type": "ping"}\n\n', end=b""))
+        with suppress(OSError):
+            while not server.release.wait(0.02):
+                connection.sendall(b'18\r\ndata: {"type": "ping"}\n\n\r\n')
+
+    with Scripted() as server:
+        server.answers.append(pings)
+        with pytest.raises(TimedOut, match=r"did not go on for 0\.2 s") as caught:
+            sender(server.url, timeout=0.2)(REQUEST)
+    assert caught.value.retryable
+
+
 @pytest.mark.parametrize("first", [b"", b"HTTP/1.1 200 OK\r\n", chunked(b"data: {", end=b"")])
 def test_a_deadline_ends_a_call_that_hangs(sender, first):
     with Scripted() as server:

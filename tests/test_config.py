@@ -329,7 +329,7 @@ def test_a_change_leaves_all_else_as_it_is(file):
     expected = {"zzz": 1, "budget": budget, "version": 2, "größe": "ä"}
     assert file.read_text(encoding="utf-8") == json.dumps(expected, indent=2, ensure_ascii=False) + "\n"
     assert stat.S_IMODE(file.stat().st_mode) == 0o640
-    assert os.listdir(file.parent) == ["claude.json"]
+    assert sorted(os.listdir(file.parent)) == ["claude.json", "claude.json.lock"]
 
 
 def test_a_change_makes_a_file_that_is_not_there(tmp_path):

@@ -625,3 +625,27 @@ def test_every_execution_is_a_line_of_metrics_without_the_task(far, force, proje
     ]
     summary = json.loads(force("analytics", "summary", "--json")[1])
     assert (summary["executions"], summary["successes"]) == (5, 4)
+
+
+def test_files_can_be_attached_to_every_step_of_a_workflow_and_are_there_on_a_resume(far, force, project):
+    write(project, "notes.txt", "the notes")
+    notes = str(project / ".claude" / "notes.txt")
+    assert force("run", "workflow", "two", "[[simulate: status=500]]", "-f", notes, "--no-cache")[0] == 1
+    assert "the notes" in json.dumps(far.requests[-1].body)
+    (project / ".claude" / "notes.txt").unlink()
+    before = len(far.requests)
+    assert force("run", "workflow", "--resume", "last", "--task", "go")[0] == 0
+    assert all("the notes" in json.dumps(request.body) for request in far.requests[before:])
+
+
+def test_a_pipe_that_a_workflow_does_not_read_is_told_of_and_left_to_who_started_it(far, project):
+    script = f"(echo one; echo two) | (sleep 0.1; {sys.executable} -m claude_force run workflow two; cat)"
+    ran = subprocess.run(["sh", "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    assert "what is piped in is not read: give - to make it the task" in ran.stderr
+    assert ran.stdout.endswith("one\ntwo\n")
+
+
+def test_an_empty_run_id_does_not_begin_a_new_run(far, force):
+    assert force("run", "workflow", "two", "x", "--resume", "")[0] == 2
+    assert force("run", "workflow", "two", "x", "--from", " ")[0] == 2
+    assert far.requests == ()

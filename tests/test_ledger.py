@@ -516,9 +516,7 @@ def test_a_damaged_ledger_refuses_under_a_cap_and_stays_where_it_is(path, clock,
 @pytest.mark.parametrize(
     ("statement", "spent"),
     [
-        ("UPDATE spent SET amount = -1000", 0),
         ("UPDATE spent SET amount = 9223372036854775807", 9223372036854775807),
-        ("UPDATE spent SET amount = 'much'", 0),
         ("INSERT INTO holds VALUES (NULL, '../../x', 'r', 'writer', '2026-11-22', -1000)", 50),
     ],
 )
@@ -527,6 +525,13 @@ def test_figures_that_no_ledger_writes_open_no_cap(path, clock, statement, spent
     with Ledger(path, clock=clock) as ledger:
         assert figures(ledger) == (spent, 0, 0)
         assert isinstance(reserve(ledger, 101, daily=100), Standing)
+
+
+@pytest.mark.parametrize("amount", ["-1", "'much'", "0.5"])
+def test_sums_that_no_ledger_writes_are_damage_and_no_allowance(path, clock, amount):
+    altered(path, f"UPDATE spent SET amount = {amount} WHERE scope = 'daily'")
+    with Ledger(path, clock=clock) as ledger, pytest.raises(BudgetExceeded, match="no ledger writes"):
+        reserve(ledger, 1, daily=100)
 
 
 def test_a_day_that_is_none_is_damage(path, clock):
@@ -581,3 +586,23 @@ def test_what_a_full_disk_did_not_take_stays_reserved_when_the_process_has_ended
         (standing,) = ledger.standing({"daily": 1000})
         assert (standing.spent, standing.reserved, standing.left) == (0, 500, 500)
         assert isinstance(ledger.reserve(600, run_id="s", agent="a", caps={"daily": 1000}), Standing)
+
+
+def test_a_disk_that_has_room_again_takes_what_is_spent_from_then_on(path):
+    script = """
+import resource, sys
+from claude_force.stores.ledger import Ledger
+soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+with Ledger(sys.argv[1], warn=print) as ledger:
+    ledger.note(1, run_id="r", agent="a")
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4200, hard))
+    ledger.note(2, run_id="r", agent="a")
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    ledger.note(4, run_id="r", agent="a")
+"""
+    told = subprocess.run(
+        [sys.executable, "-c", script, str(path)], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert told.stdout.count("is not recorded") == 1
+    with Ledger(path) as ledger:
+        assert ledger.standing({"daily": None})[0].spent == 5

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from claude_force import models
 from claude_force.errors import NotFound
 from claude_force.frozen import replace
-from claude_force.models import all_models, cost, estimate_tokens, find, lifecycle, price_rows, usd, worst_case
+from claude_force.models import all_models, cost, estimate_tokens, find, lifecycle, price_rows, usd
 from claude_force.records import Usage
 
 TODAY = "2026-11-22"
@@ -199,7 +199,6 @@ def test_fast_mode_has_a_price_of_its_own(id_, in_, out):
 @pytest.mark.parametrize("id_", ["claude-opus-6", "gpt-4", "claude-mythos-preview", ""])
 def test_an_unknown_price_is_none_and_never_zero(id_):
     assert cost(Usage(), id_) is None
-    assert worst_case(1, 1, id_) is None
 
 
 def test_fast_mode_of_a_model_that_has_no_fast_price_is_unknown():
@@ -236,22 +235,6 @@ def test_a_cost_is_exact_to_the_nanodollar(id_, usage, tier, geo):
     found = cost(replace(usage, service_tier=tier, inference_geo=geo), id_)
     assert isinstance(found, int)
     assert 0 <= found - plain * factor < 1
-
-
-@given(st.sampled_from(PRICED), USAGES)
-def test_the_worst_case_covers_every_way_to_bill_the_same_tokens(id_, usage):
-    bound = worst_case(usage.prompt_tokens, usage.output_tokens, id_)
-    assert cost(usage, id_) <= bound
-    assert cost(usage, id_, batch=True) <= bound
-    assert bound <= worst_case(usage.prompt_tokens + 1, usage.output_tokens + 1, id_)
-
-
-def test_the_worst_case_knows_the_long_price_and_prices_of_ones_own():
-    assert worst_case(100_000, 10, "haiku") == 100_000 * 200 + 10 * 500
-    assert worst_case(100_001, 10, "haiku") == 100_001 * 1000 + 10 * 2500
-    assert (
-        worst_case(10, 10, "x", prices={"x": {"input": 1, "output": 2, "cache_write_1h": 0}}) == 10 * 1250 + 10 * 2000
-    )
 
 
 @pytest.mark.parametrize(

@@ -85,6 +85,28 @@ def test_only_the_last_system_block_is_marked_and_only_where_all_are_long_enough
     assert marks == {tokens: [False, True], tokens + 1: [False, False]}
 
 
+def test_marks_that_are_given_take_the_place_of_the_one_that_is_set_without_them():
+    skill = replace(SKILLS[0], body="word " * 5_000)
+    file = Document("a", "b")
+
+    marks = {
+        given: [block.cache for block in (*request.system, *request.user)]
+        for given in (None, (), (0,), (0, 2))
+        for request in [build(skills=[skill], files=[file], marks=given)]
+    }
+
+    assert marks == {
+        None: [False, True, False, False],
+        (): [False, False, False, False],
+        (0,): [True, False, False, False],
+        (0, 2): [True, False, True, False],
+    }
+
+
+def test_a_task_is_never_marked():
+    assert build(task="Write.", marks=(0, 1, 2, 3)).user == (Block("Write."),)
+
+
 def test_a_task_alone_is_the_whole_user_turn():
     assert build(task="Write.").user == (Block("Write."),)
 
@@ -123,7 +145,6 @@ def test_the_word_on_documents_is_said_once():
         {"skills": [SKILLS[0], replace(SKILLS[1], name="style")]},
         {"task": "Write!"},
         {"model": replace(MODEL, id="claude-other")},
-        {"model": replace(MODEL, min_cacheable_tokens=1)},
         {"max_tokens": 101},
         {"effort": "low"},
         {"schema": '{"type":"object"}'},
@@ -134,6 +155,12 @@ def test_the_word_on_documents_is_said_once():
 )
 def test_whatever_changes_the_request_changes_its_key(changes):
     assert key(build(**changes)) != key(build())
+
+
+@pytest.mark.parametrize("changes", [{"marks": (0,)}, {"model": replace(MODEL, min_cacheable_tokens=1)}])
+def test_what_is_marked_to_be_cached_is_in_the_request_and_not_in_its_key(changes):
+    assert build(**changes) != build()
+    assert key(build(**changes)) == key(build())
 
 
 @pytest.mark.parametrize(

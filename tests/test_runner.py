@@ -6,8 +6,12 @@ from contextlib import closing
 
 import pytest
 
+from claude_force import calls, models
+from claude_force.calls import Call
 from claude_force.errors import Interrupted, ValidationError
 from claude_force.output import Screen
+from claude_force.plan import Job
+from claude_force.records import Agent, Reply, Step, Usage
 from claude_force.runner import run
 from claude_force.simulator import Behaviour, Simulator
 from claude_force.workflow import parse
@@ -395,3 +399,11 @@ def test_a_file_name_cannot_pose_as_an_instruction(workspace, simulator, project
     outcomes(workspace, workflow({"id": "each", "foreach": "*.txt", "files": ["{{item}}"], "task": "Review {{item}}"}))
     task = simulator.requests[0].body["messages"][0]["content"][-1]["text"]
     assert "Review <document" in task
+
+
+@pytest.mark.parametrize("usage", [Usage(), Usage(input_tokens=5), Usage(output_tokens=5)])
+def test_an_answer_whose_tokens_nobody_counted_has_no_known_price(usage):
+    agent = Agent("a", "d", "p")
+    call = Call(Job(Step("s", "a"), agent, (), models.find("haiku")[0], 100, None))
+    outcome = calls.answered(call, Reply("text", "claude-haiku-5-5", "end_turn", usage), 1.0, prices={}, cached=False)
+    assert outcome.cost is None

@@ -378,6 +378,8 @@ def test_a_single_agent_is_told_by_its_own_name(place, simulator):
         (("quick", "x", "--frozen"), 2),
         (("slow", "--timeout", "0.2"), 124),
         (("slow", "--input", "x"), 2),
+        (("--resume", "nosuch"), 2),
+        ((), 2),
     ],
 )
 def test_a_run_that_could_not_even_begin_has_failed_too(place, simulator, words, status):

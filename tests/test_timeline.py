@@ -8,7 +8,16 @@ from claude_force.errors import Refused
 from claude_force.records import Outcome, Step, Usage, Workflow
 from claude_force.reports.result import of_agent, of_step, of_workflow
 from claude_force.reports.table import columns
-from claude_force.reports.timeline import census, census_line, cost, critical_path, parallel_line, timeline
+from claude_force.reports.timeline import (
+    census,
+    census_line,
+    cost,
+    critical_path,
+    parallel_line,
+    prompt_cache_line,
+    prompt_cache_saved,
+    timeline,
+)
 
 DIAMOND = Workflow(
     "diamond",
@@ -105,6 +114,53 @@ def test_the_last_line_tells_how_the_run_ended():
     assert census_line(census(DIAMOND, {}), None, 0, 0, "R2") == "4 steps: none run; 0 ms; unknown; run R2"
 
 
+def met(fresh=0, written=0, read=0, cost=1, **facts):
+    usage = Usage(fresh, 7, written, read)
+    return outcome("a", model="claude-sonnet-5-5", usage=usage, cost=cost, **facts)
+
+
+def test_the_prompt_cache_saves_what_reads_would_have_cost_fresh_less_the_dearer_writes():
+    # sonnet 5.5: 2,000 nanodollars a fresh token, 2,500 a written one, 100 one that is read
+    assert prompt_cache_saved([met(10, written=1_000)], {}) == -500_000
+    assert prompt_cache_saved([met(10, written=1_000), met(10, read=1_000)], {}) == 1_900_000 - 500_000
+    assert prompt_cache_saved([outcome("each", members=(met(read=3), met(read=4)))], {}) == 7 * 1_900
+    own = {"claude-sonnet-5-5": {"input": 1, "output": 1}}
+    assert prompt_cache_saved([met(read=1_000)], own) == 900_000
+
+
+@given(st.integers(0, 10**6), st.integers(0, 10**6), st.integers(0, 10**6))
+def test_what_the_prompt_cache_saved_is_exact(fresh, written, read):
+    assert prompt_cache_saved([met(fresh, written, read)], {}) == read * 1_900 - written * 500
+
+
+def test_a_longer_prompt_is_priced_as_such_with_and_without_the_cache():
+    usage = Usage(0, 0, 0, 100_001)
+    found = outcome("a", model="claude-haiku-5-5", usage=usage, cost=1)
+
+    assert prompt_cache_saved([found], {}) == 100_001 * (500 - 50)
+
+
+def test_an_answer_that_was_not_billed_saved_nothing():
+    assert prompt_cache_saved([met(read=1_000, cost=0)], {}) == 0
+    assert prompt_cache_saved([outcome("a", status="cached", model="unpriced")], {}) == 0
+
+
+def test_what_was_saved_at_an_unknown_price_is_unknown():
+    unpriced = outcome("a", model="claude-sonnet-9", usage=Usage(0, 0, 0, 1_000), cost=None)
+
+    assert prompt_cache_saved([unpriced, met(read=1_000)], {}) is None
+    assert prompt_cache_line([unpriced], {}) == "1,000 tokens read from the API's prompt cache"
+
+
+def test_the_last_line_tells_of_the_prompt_cache_only_where_something_was_read():
+    told = prompt_cache_line([met(written=10_000), met(read=12_000)], {})
+
+    assert told == "12,000 tokens read from the API's prompt cache, saved $0.0178"
+    assert prompt_cache_line([met(written=10_000)], {}) == ""
+    line = census_line(census(DIAMOND, RUN), 5_000_000, 0, 4.5, "R1", told)
+    assert line == f"4 steps: 2 ok, 1 cached, 1 failed; 4.5 s; $0.0050; {told}; run R1"
+
+
 def test_time_saved_by_running_side_by_side_is_told_where_there_is_some():
     side_by_side = [outcome("a", 0, 2), outcome("b", 0, 2), outcome("c", 0, 9, status="skipped")]
 
@@ -141,6 +197,7 @@ def test_the_result_of_an_agent_has_the_keys_that_programs_rely_on():
         "saved_cost": 0,
         "cached": False,
         "execution_time_ms": 250,
+        "prompt_cache_saved": None,
         "run_id": "R",
         "error": None,
     }
@@ -165,7 +222,7 @@ def test_the_result_of_a_workflow_has_a_result_for_each_step_and_the_order_in_wh
     assert found["execution_order"] == ["start", "right", "left"]
     assert found["census"] == {"planned": 4, "ok": 2, "cached": 1, "failed": 0, "skipped": 1}
     assert (found["total_time_seconds"], found["critical_path_seconds"]) == (4.123, 4)
-    assert (found["estimated_cost"], found["saved_cost"]) == (0.005, 0.001)
+    assert (found["estimated_cost"], found["saved_cost"], found["prompt_cache_saved"]) == (0.005, 0.001, 0)
     assert (found["success"], found["error"]["type"]) == (False, "refused")
 
 

@@ -318,7 +318,10 @@ def test_an_environment_can_be_given_in_place_of_the_processs(project, tmp_path)
     assert "CLAUDE_FORCE_MODEL" not in os.environ
 
 
-@pytest.mark.parametrize("name", ["metrics", "metrics/executions.jsonl", "cache", "runs", "state.db", "agent_memory.db"])
+STATE = ["metrics", "metrics/executions.jsonl", "cache", "runs", "state.db", "agent_memory.db"]
+
+
+@pytest.mark.parametrize("name", STATE)
 def test_a_project_whose_links_would_have_us_write_elsewhere_is_refused(project, tmp_path, name):
     outside = tmp_path / "outside"
     outside.mkdir()

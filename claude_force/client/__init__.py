@@ -6,6 +6,8 @@ a truncated answer is the caller's business. It is called from many threads at o
     reply = transport(request, on_text=print, deadline=time.monotonic() + 60)
 
 `on_text` is given the text as it arrives, never an empty one; what it raises goes through to the caller.
+`on_begin` is called when an answer's first block begins, thinking too: the API's prompt cache holds what was marked.
+`on_resend` is called before a request is sent again that may have been billed: what it raises ends the call.
 `deadline` is a value of `time.monotonic()` that no call outlives, however slowly an answer trickles in.
 What sends once is also given `on_head`, which is told the status of the answer and a function that looks a header up,
 before anything else of it is read.
@@ -34,7 +36,13 @@ if TYPE_CHECKING:
         """What sends a request; the contract is this module's docstring."""
 
         def __call__(
-            self, request: Request, *, on_text: Callable[[str], None] | None = None, deadline: float | None = None
+            self,
+            request: Request,
+            *,
+            on_text: Callable[[str], None] | None = None,
+            deadline: float | None = None,
+            on_begin: Callable[[], None] | None = None,
+            on_resend: Callable[[], None] | None = None,
         ) -> Reply:
             """Send `request` and return the reply."""
 
@@ -44,8 +52,8 @@ if TYPE_CHECKING:
         def close(self) -> None:
             """Close the connections; no call may follow."""
 
-    class Wire(Transport, Protocol):
-        """A transport that sends a request once and tells of the answer's head."""
+    class Wire(Protocol):
+        """What sends a request once, ends as a transport does, and tells of the answer's head."""
 
         def __call__(
             self,
@@ -53,9 +61,16 @@ if TYPE_CHECKING:
             *,
             on_text: Callable[[str], None] | None = None,
             deadline: float | None = None,
+            on_begin: Callable[[], None] | None = None,
             on_head: OnHead | None = None,
         ) -> Reply:
             """Send `request` once and return the reply."""
+
+        def abort(self) -> None:
+            """End every call in flight at once, and every later one, with `Interrupted`; from any thread."""
+
+        def close(self) -> None:
+            """Close the connections; no call may follow."""
 
 
 def connect(

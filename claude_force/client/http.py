@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 from contextlib import contextmanager
 from json import JSONEncoder, loads
+from time import monotonic
 
-from ..errors import AuthenticationFailed, ConnectionFailed, UsageError
+from ..errors import AuthenticationFailed, ConnectionFailed, TimedOut, UsageError
 from ..records import payload
 from .connection import Connection, Pool
 from .endpoint import Endpoint, request_headers
@@ -49,16 +50,18 @@ class HttpTransport:
         *,
         on_text: Callable[[str], None] | None = None,
         deadline: float | None = None,
+        on_begin: Callable[[], None] | None = None,
         on_head: OnHead | None = None,
     ) -> Reply:
         """Send `request` once and return the reply. Raises as `client` says."""
         body = _encode({**payload(request), "stream": True}).encode()
         with self._exchange("POST", "/v1/messages", body, deadline, on_head) as (connection, response):
-            answer = Answer(on_text, request_id=response.headers.get("request-id"), secrets=self._secrets)
+            request_id = response.headers.get("request-id")
+            answer = Answer(on_text, on_begin=on_begin, request_id=request_id, secrets=self._secrets)
             if "json" in response.headers.get("content-type", "").lower():
                 answer.whole(_read(connection, MAX_BODY_BYTES))
             else:
-                _stream(connection, answer)
+                _stream(connection, answer, self._endpoint.idle_timeout)
             return answer.reply()
 
     def get_json(self, path: str, *, deadline: float | None = None) -> dict[str, Any]:
@@ -122,10 +125,17 @@ def _head(endpoint: Endpoint) -> str:
     return "".join(f"{name}: {value}\r\n" for name, value in headers.items())
 
 
-def _stream(connection: Connection, answer: Answer) -> None:
+def _stream(connection: Connection, answer: Answer, patience: float) -> None:
+    """Feed the events to `answer`; raises TimedOut after `patience` seconds of nothing but signs of life."""
     decoder = Decoder()
+    heard, last = 0, monotonic()
     while not answer.complete and (chunk := connection.read()):
         answer.feed(decoder.feed(chunk))
+        if answer.heard > heard:
+            heard, last = answer.heard, monotonic()
+        elif monotonic() - last > patience:
+            hint = "raise performance.request_timeout_seconds"
+            raise TimedOut(f"the answer did not go on for {patience:g} s", hint=hint)
     if answer.complete:
         connection.finish()
 

@@ -29,12 +29,19 @@ class Answer:
         self,
         on_text: Callable[[str], None] | None = None,
         *,
+        on_begin: Callable[[], None] | None = None,
         request_id: str | None = None,
         secrets: Sequence[str] = (),
     ) -> None:
-        """Give each piece of text to `on_text`; no error shows one of the `secrets`."""
+        """Call `on_begin` with the first block, whatever is in it, and give each piece of text to `on_text`.
+
+        No error shows one of the `secrets`.
+        """
         self.complete = False
+        self.heard = 0
+        """How many events there were that bring the answer forward."""
         self._on_text = on_text
+        self._on_begin = on_begin
         self._request_id = request_id
         self._secrets = secrets
         self._pieces: list[str] = []
@@ -57,6 +64,7 @@ class Answer:
     def take(self, event: dict[str, Any]) -> None:
         """Take in one event that is already parsed. Raises as `feed` does."""
         kind = event.get("type")
+        self.heard += kind != "ping"
         if kind == "content_block_delta":
             self._delta(_mapping(event.get("delta")))
         elif kind == "content_block_start":
@@ -122,6 +130,9 @@ class Answer:
         _merge(self._message, {name: fields.get(name) for name in ("id", "model", "stop_reason", "stop_details")})
 
     def _block(self, block: object) -> None:
+        if self._on_begin:
+            begin, self._on_begin = self._on_begin, None
+            begin()
         fields = _mapping(block)
         if fields.get("type") == "text":
             self._text(fields.get("text") or "")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
+from functools import partial
 from threading import Lock
 
 from ..errors import ApiError, ForceError, Interrupted, TimedOut, TryLater
@@ -102,14 +103,22 @@ class Patient:
         self._clock = clock
 
     def __call__(
-        self, request: Request, *, on_text: Callable[[str], None] | None = None, deadline: float | None = None
+        self,
+        request: Request,
+        *,
+        on_text: Callable[[str], None] | None = None,
+        deadline: float | None = None,
+        on_begin: Callable[[], None] | None = None,
+        on_resend: Callable[[], None] | None = None,
     ) -> Reply:
         """Send `request` until it succeeds or trying again has no point; reply and error carry `attempts`.
 
-        Once `on_text` was called nothing is sent again. Raises TryLater if the API asks to wait longer than two
+        Once `on_text` was called nothing is sent again; each attempt may call `on_begin`. `on_resend` is called before
+        what may have been billed is sent again, and may raise. Raises TryLater if the API asks to wait longer than two
         minutes or beyond the deadline, what the gate raises, and otherwise as the transport does.
         """
         show = _Watched(on_text) if on_text else None
+        send = partial(self._transport, on_begin=on_begin) if on_begin else self._transport
         self._budget.call()
         attempt = 0
         while True:
@@ -117,12 +126,15 @@ class Patient:
             try:
                 with self._gate(request.model, deadline) as on_head:
                     attempt += 1
-                    reply = self._sent(request, show, deadline, on_head)
+                    told = partial(send, on_head=on_head) if on_head else send
+                    reply = told(request, on_text=show, deadline=deadline)
             except ForceError as error:
                 error.attempts = attempt
                 if sent == attempt or (show and show.shown) or not self._may_retry(request, error, attempt):
                     raise
                 self._wait(request, error, attempt, deadline)
+                if on_resend and error.sent and not isinstance(error, ApiError):
+                    on_resend()
             else:
                 return reply if attempt == 1 else replace(reply, attempts=attempt)
 
@@ -134,11 +146,6 @@ class Patient:
     def close(self) -> None:
         """Close the connections; no call may follow."""
         self._transport.close()
-
-    def _sent(self, request: Request, show: _Watched | None, deadline: float | None, on_head: OnHead | None) -> Reply:
-        if on_head is None:
-            return self._transport(request, on_text=show, deadline=deadline)
-        return self._transport(request, on_text=show, deadline=deadline, on_head=on_head)
 
     def _may_retry(self, request: Request, error: ForceError, attempt: int) -> bool:
         if not error.retryable or attempt > self._retries:

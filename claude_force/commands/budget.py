@@ -83,6 +83,8 @@ def set_cap(args: Namespace, workspace: Workspace) -> Result:
     config.change(path, ("budget", "agents", agent) if agent else ("budget", f"{kind}_usd"), amount)
     whose = "all projects together" if by_user else "this project"
     limit = "no cap" if amount is None else f"a cap of {dollars(round(amount * 1_000_000_000))}"
+    if by_user and amount is not None and not workspace.settings.user_caps:
+        workspace.screen.note("what was spent before the first cap on all projects does not count towards it")
     data = {"schema_version": 1, "success": True, "path": str(path), "scope": args.scope, "limit": amount}
     return Result(data, f"{args.scope}: {limit} for {whose}, written to {path}")
 

@@ -13,7 +13,7 @@ from ..records import Document
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import Any
 
 
@@ -60,6 +60,32 @@ def task(args: Namespace) -> str | None:
     return args.task if args.task_text is None else str(args.task_text)
 
 
+def workflow_task(args: Namespace, note: Callable[[str], object]) -> str | None:
+    """Return the task of a workflow, or None; `note` is told of a pipe that nothing reads. Raises UsageError."""
+    text = task(args)
+    if text is not None and not text.strip():
+        raise UsageError("the task is empty", hint="leave it out if the workflow needs none; nothing was sent")
+    if text is None and not args.resume and "-" not in args.file and _is_fed():
+        note("what is piped in is not read: give - to make it the task, or -f - to attach it")
+    return text
+
+
+def _is_fed() -> bool:
+    """Whether there is something in stdin by now; it is not read, since it may be for whoever started us."""
+    import os
+    from select import select
+    from stat import S_ISFIFO, S_ISREG
+
+    try:
+        descriptor = sys.stdin.fileno()
+        status = os.fstat(descriptor)
+        if S_ISREG(status.st_mode):
+            return os.lseek(descriptor, 0, os.SEEK_CUR) < status.st_size
+        return S_ISFIFO(status.st_mode) and bool(select([descriptor], [], [], 0)[0])
+    except (AttributeError, OSError, ValueError):  # closed, or none of the system's
+        return False
+
+
 def required_task(args: Namespace) -> str:
     """Return the task, from a pipe if no argument gives it; raises UsageError if there is none or it is empty."""
     text = task(args)
@@ -95,6 +121,13 @@ def inputs(pairs: Sequence[str]) -> dict[str, str]:
         if "=" not in pair:
             raise UsageError(f"--input {pair}: expected K=V", hint="for example --input target=staging")
     return dict(pair.split("=", 1) for pair in pairs)
+
+
+def word(text: str) -> str:
+    """Return what an option was given, which must not be empty, as a variable may be that a script forgot to set."""
+    if not text.strip():
+        raise ArgumentTypeError("expected something, got nothing")
+    return text
 
 
 def count(text: str) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from .. import recording
 from ..errors import UsageError
 from ..frozen import dataclass
+from ..records import Document
 from ..stores.runs import find_run
 from ..tape import Tape
 
@@ -28,6 +29,7 @@ class Resumed:
     source: Workflow
     task: str
     inputs: Mapping[str, str]
+    files: tuple[Document, ...]
 
     def tape(self, plan: Plan) -> Tape:
         """Return the journal as the run that follows `plan` uses it."""
@@ -39,8 +41,8 @@ def resume(
 ) -> Resumed:
     """Return the run that `spelling` means, ready to go on with today's files.
 
-    What is not given again, the workflow's `name`, the `task` and the `inputs`, is taken from the journal. Raises
-    UsageError if there is no such run or it is one of another workflow, and Busy if it is still going.
+    What is not given again, the workflow's `name`, the `task`, the `inputs` and files, is taken from the journal.
+    Raises UsageError if there is no such run or it is one of another workflow, and Busy if it is still going.
     """
     source = workspace.workflow(name) if name else None
     run = find_run(workspace.state / "runs", spelling, workflow=source.name if source else None)
@@ -59,8 +61,10 @@ def resume(
         raise UsageError(f"run {run.name} is one of workflow '{told['name']}', not of '{source.name}'")
     kept = {f"input {name}": facts["inputs"][name] for name in facts["given"] if name not in inputs}
     kept |= {"task": facts["task"]} if task is None else {}
+    kept |= {f"file {name}": digest for name, digest in facts["files"].items()}
     for what in (name for name, digest in kept.items() if digest in past.redacted):
         workspace.screen.warn(f"the {what} comes from the journal, without its secrets; give it again to have it whole")
-    texts = {name.removeprefix("input "): past.texts[digest] for name, digest in kept.items()}
-    task = texts.pop("task", "") if task is None else task
-    return Resumed(journal, past, source, task, texts | dict(inputs))
+    texts = {name: past.texts[digest] for name, digest in kept.items()}
+    files = tuple(Document(name[5:], text) for name, text in texts.items() if name.startswith("file "))
+    old = {name[6:]: text for name, text in texts.items() if name.startswith("input ")}
+    return Resumed(journal, past, source, texts.get("task", "") if task is None else task, old | dict(inputs), files)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
+    from ..models import Prices
     from ..plan import Plan
     from ..records import Outcome
     from ..workspace import Workspace
@@ -78,8 +79,8 @@ def agent(args: Namespace, workspace: Workspace) -> Result:
         (outcome,) = going
     screen.close_board(stand=False)
     if outcome.usage.prompt_tokens or outcome.status == "cached":
-        screen.note(_summary(outcome, run_id))
-    data, error = of_agent(outcome, run_id), outcome.error
+        screen.note(_summary(outcome, workspace.settings.prices, run_id))
+    data, error = of_agent(outcome, run_id, prices=workspace.settings.prices), outcome.error
     if target and error is None:
         return targets.written(target, outcome.output, data)
     return Result(
@@ -97,8 +98,12 @@ def workflow_options(parser: ArgumentParser) -> None:
         "name", metavar="NAME", nargs="?", help="the workflow, see 'list workflows', or a .toml or .json file"
     )
     given.task_options(parser)
-    parser.add_argument("--resume", metavar="RUN_ID", help="go on with a run: its id, the beginning of it, or 'last'")
-    parser.add_argument("--from", dest="from_step", metavar="STEP", help="ask STEP, and what depends on it, anew")
+    attach = "attach files to each step; - is stdin"
+    parser.add_argument("-f", "--file", action="extend", nargs="+", default=[], help=attach)
+    resumed = "go on with a run: its id, the beginning of it, or 'last'"
+    parser.add_argument("--resume", type=given.word, metavar="RUN_ID", help=resumed)
+    anew = "ask STEP, and what depends on it, anew"
+    parser.add_argument("--from", dest="from_step", type=given.word, metavar="STEP", help=anew)
     pace = parser.add_mutually_exclusive_group()
     pace.add_argument("--parallel", action="store_true", help="steps side by side where they can be (the default)")
     pace.add_argument("--sequential", action="store_true", help="one step after the other")
@@ -126,6 +131,8 @@ def workflow(args: Namespace, workspace: Workspace) -> Result:
         limits["tape"] = resumed.tape(plan)
     outcomes, error = follow(plan, workspace, run_id, folder=folder, stop=args.on_error == "stop", **limits)
     result = report(plan, outcomes, error, workspace, run_id, folder)
+    if not folder and not workspace.screen.json and _has_unprinted(plan, outcomes):
+        workspace.screen.note(f"what the other steps put out: claude-force runs show {run_id} --step STEP")
     if error:
         workspace.screen.note(f"to go on with it: claude-force run workflow --resume {run_id}")
     return result
@@ -133,18 +140,19 @@ def workflow(args: Namespace, workspace: Workspace) -> Result:
 
 def _planned(args: Namespace, workspace: Workspace) -> tuple[Plan, Resumed | None]:
     """Return the plan that the arguments ask for, and the run that it goes on with, if it is one."""
-    task, inputs = given.task(args), given.inputs(args.input)
+    task, inputs = given.workflow_task(args, workspace.screen.note), given.inputs(args.input)
+    files = [given.attached(name) for name in args.file]
     if args.resume:
         from .resume import resume  # 2 ms that other runs need not pay
 
         resumed = resume(workspace, args.resume, args.name, task, inputs)
-        return workspace.plan(resumed.source, resumed.task, given=resumed.inputs), resumed
+        return workspace.plan(resumed.source, resumed.task, given=resumed.inputs, files=files or resumed.files), resumed
     if args.name is None:
         raise UsageError("no workflow is named", hint="see 'list workflows', or give --resume")
     source = workspace.workflow(args.name)
     if task and any(task.startswith(f"{i.name}=") for i in source.inputs):
         raise UsageError(f"'{task}' was taken for the task", hint=f"to set an input, write --input {task}")
-    return workspace.plan(source, task or "", given=inputs), None
+    return workspace.plan(source, task or "", given=inputs, files=files), None
 
 
 def follow(
@@ -183,7 +191,7 @@ def report(
     """Return the result of a run, after telling how it went."""
     if folder and folder.failed and error is None:
         error = ForceError(f"not every answer could be written to {folder.path}", hint="the last ones are on stdout")
-    data = of_workflow(plan.workflow, outcomes, run_id, error)
+    data = of_workflow(plan.workflow, outcomes, run_id, error, prices=workspace.settings.prices)
     if folder:
         folder.keep("result.json", json.dumps(data, indent=2) + "\n")
     _tell(plan, outcomes, workspace, run_id)
@@ -199,6 +207,11 @@ def answer(plan: Plan, outcomes: Mapping[str, Outcome]) -> str:
     return "\n\n".join(f"## {o.step}\n\n{o.output.rstrip()}" for o in final)
 
 
+def _has_unprinted(plan: Plan, outcomes: Sequence[Outcome]) -> bool:
+    printed = dag.final_steps(plan.workflow)
+    return any(o.output for o in outcomes if o.step not in printed)
+
+
 def _tell(plan: Plan, outcomes: Sequence[Outcome], workspace: Workspace, run_id: str) -> None:
     screen = workspace.screen
     seconds = max((o.finished for o in outcomes), default=0.0)
@@ -209,12 +222,14 @@ def _tell(plan: Plan, outcomes: Sequence[Outcome], workspace: Workspace, run_id:
         screen.note(saved)
     counts = timeline.census(plan.workflow, by_step)
     spared = sum(o.saved or 0 for o in outcomes)
-    screen.note(timeline.census_line(counts, timeline.cost(by_step), spared, seconds, run_id))
+    prompt_cache = timeline.prompt_cache_line(outcomes, workspace.settings.prices)
+    screen.note(timeline.census_line(counts, timeline.cost(by_step), spared, seconds, run_id, prompt_cache))
 
 
-def _summary(outcome: Outcome, run_id: str) -> str:
+def _summary(outcome: Outcome, prices: Prices, run_id: str) -> str:
     if outcome.status == "cached":
         return f"{outcome.agent}: {outcome.model}, from the cache, saved {money(outcome.saved)}; run {run_id}"
     tokens = f"{outcome.usage.prompt_tokens:,} + {outcome.usage.output_tokens:,} tokens"
     took = duration(outcome.seconds)
-    return f"{outcome.agent}: {outcome.model}, {took}, {tokens}, {money(outcome.cost)}; run {run_id}"
+    told = [f"{outcome.agent}: {outcome.model}, {took}, {tokens}, {money(outcome.cost)}"]
+    return "; ".join([*told, *filter(None, [timeline.prompt_cache_line([outcome], prices)]), f"run {run_id}"])

@@ -241,7 +241,7 @@ def _alarm(args: Namespace, workspace: Workspace, status: int, message: str, run
     import subprocess  # 10 ms, for a run that failed
 
     kind, other = ("AGENT", "WORKFLOW") if args.command == "run agent" else ("WORKFLOW", "AGENT")
-    facts = {kind: args.name, other: "", "RUN_ID": run_id, "EXIT_CODE": str(status), "ERROR": message}
+    facts = {kind: args.name or "", other: "", "RUN_ID": run_id, "EXIT_CODE": str(status), "ERROR": message}
     told = {f"CLAUDE_FORCE_{name}": _value(text) for name, text in facts.items()}
     screen = workspace.screen
     screen.close_board()

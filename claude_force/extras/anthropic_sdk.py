@@ -51,6 +51,7 @@ class SdkTransport:
         *,
         on_text: Callable[[str], None] | None = None,
         deadline: float | None = None,
+        on_begin: Callable[[], None] | None = None,
         on_head: OnHead | None = None,
     ) -> Reply:
         """Send `request` once and return the reply. Raises as `client` says."""
@@ -60,7 +61,8 @@ class SdkTransport:
             hint = "set ANTHROPIC_API_KEY, or sign in with a profile of the SDK"
             raise AuthenticationFailed("there is no API key", hint=hint)
         stream = self._sent(request, deadline, on_head)
-        answer = Answer(on_text, request_id=stream.response.headers.get("request-id"), secrets=self._endpoint.secrets)
+        request_id, secrets = stream.response.headers.get("request-id"), self._endpoint.secrets
+        answer = Answer(on_text, on_begin=on_begin, request_id=request_id, secrets=secrets)
         with stream, _cut_at(deadline, stream.response):
             if "json" in stream.response.headers.get("content-type", "").lower():
                 answer.whole(self._body(stream, deadline))

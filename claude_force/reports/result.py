@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..errors import PartlyFailed
 from ..models import usd
 from .table import plural
-from .timeline import census, cost, critical_path
+from .timeline import census, cost, critical_path, prompt_cache_saved
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,27 +13,37 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ..errors import ForceError
+    from ..models import Prices
     from ..records import Outcome, Usage, Workflow
 
 SCHEMA_VERSION = 1
 
 
-def of_agent(outcome: Outcome, run_id: str) -> dict[str, Any]:
-    """Return the result of `run agent`."""
+def of_agent(outcome: Outcome, run_id: str, *, prices: Prices | None = None) -> dict[str, Any]:
+    """Return the result of `run agent`; `prices` are those that take the place of the table's."""
     return {
         "schema_version": SCHEMA_VERSION,
         "agent": outcome.agent,
         "success": outcome.error is None,
         **_answer(outcome),
+        "prompt_cache_saved": usd(prompt_cache_saved([outcome], prices or {})),
         "run_id": run_id,
         "error": outcome.error and outcome.error.facts(),
     }
 
 
 def of_workflow(
-    workflow: Workflow, outcomes: Sequence[Outcome], run_id: str, error: ForceError | None
+    workflow: Workflow,
+    outcomes: Sequence[Outcome],
+    run_id: str,
+    error: ForceError | None,
+    *,
+    prices: Prices | None = None,
 ) -> dict[str, Any]:
-    """Return the result of `run workflow`; `outcomes` are those of whole steps in the order in which they ended."""
+    """Return the result of `run workflow`; `outcomes` are those of whole steps in the order in which they ended.
+
+    `prices` are those that take the place of the table's.
+    """
     by_step = {o.step: o for o in outcomes}
     ran = sorted((o for o in outcomes if o.status != "skipped"), key=lambda o: o.started)
     return {
@@ -48,6 +58,7 @@ def of_workflow(
         "critical_path_seconds": round(critical_path(workflow, by_step), 3),
         "estimated_cost": usd(cost(by_step)),
         "saved_cost": usd(sum(o.saved or 0 for o in outcomes)),
+        "prompt_cache_saved": usd(prompt_cache_saved(outcomes, prices or {})),
         "error": error and error.facts(),
     }
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections import Counter
 
 from ..dag import order
+from ..frozen import replace
+from ..models import cost as cost_of
 from ..models import total
 from .table import columns, cut, duration, money, plural
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
+    from ..models import Prices
     from ..records import Outcome, Workflow
 
 
@@ -59,11 +62,48 @@ def cost(outcomes: Mapping[str, Outcome]) -> int | None:
     return total(o.cost for o in outcomes.values())
 
 
-def census_line(counts: Mapping[str, int], spent: int | None, saved: int, seconds: float, run_id: str) -> str:
-    """Return the line that ends a run."""
+def prompt_cache_saved(outcomes: Iterable[Outcome], prices: Prices) -> int | None:
+    """Return what the API's prompt cache saved, in nanodollars, less what writing to it cost more; None if unpriced.
+
+    That is what the same tokens would have cost, all read fresh, less what they cost: negative if too little was read.
+    """
+    return total(_saved(call, prices) for o in outcomes for call in o.members or (o,))
+
+
+def prompt_cache_line(outcomes: Sequence[Outcome], prices: Prices) -> str:
+    """Return how much was read from the API's prompt cache and what that saved, or '' if nothing was."""
+    read = sum(o.usage.cache_read_input_tokens for o in outcomes)
+    if not read:
+        return ""
+    saved = prompt_cache_saved(outcomes, prices)
+    told = f", saved {money(saved)}" if saved is not None else ""
+    return f"{read:,} tokens read from the API's prompt cache{told}"
+
+
+def _saved(call: Outcome, prices: Prices) -> int | None:
+    usage = call.usage
+    if not (usage.cache_read_input_tokens or usage.cache_creation_input_tokens) or call.cost == 0:
+        return 0  # a refusal before any output tells its tokens and is not billed
+    model = call.model or ""
+    fresh = replace(
+        usage,
+        input_tokens=usage.prompt_tokens,
+        cache_creation_input_tokens=0,
+        cache_creation_1h_input_tokens=0,
+        cache_read_input_tokens=0,
+    )
+    without, spent = cost_of(fresh, model, prices=prices), cost_of(usage, model, prices=prices)
+    return None if without is None or spent is None else without - spent
+
+
+def census_line(
+    counts: Mapping[str, int], spent: int | None, saved: int, seconds: float, run_id: str, prompt_cache: str = ""
+) -> str:
+    """Return the line that ends a run; `prompt_cache` is that of `prompt_cache_line`."""
     ended = ", ".join(f"{counts[s]} {s}" for s in ("ok", "cached", "failed", "skipped") if counts[s])
     parts = [f"{plural(counts['planned'], 'step')}: {ended or 'none run'}", duration(seconds), money(spent)]
-    return "; ".join([*parts, *([f"saved {money(saved)}"] if saved else []), f"run {run_id}"])
+    optional = [f"saved {money(saved)}"] * bool(saved) + [prompt_cache] * bool(prompt_cache)
+    return "; ".join([*parts, *optional, f"run {run_id}"])
 
 
 def parallel_line(outcomes: Sequence[Outcome], seconds: float) -> str:

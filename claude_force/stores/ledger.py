@@ -33,7 +33,8 @@ _MOST = 10**18
 """A thousand million dollars: sums of a few stay within 64 bits."""
 _SPENT = (
     "SELECT coalesce(sum(max(amount, 0)), 0), coalesce(sum(max(uncertain, 0)), 0), max(period), "
-    "(SELECT coalesce(sum(max(amount, 0)), 0) FROM holds WHERE {held}) "
+    "(SELECT coalesce(sum(max(amount, 0)), 0) FROM holds WHERE {held}), "
+    "total(typeof(amount) != 'integer' OR amount < 0) "
     "FROM spent WHERE scope = :scope AND period BETWEEN :first AND :last"
 )
 _OUT_OF_REACH = "make room on the disk, or make the file and its directory writable"
@@ -115,7 +116,8 @@ class Ledger:
         """What is to be charged, and whether that is certain; what a full disk did not take is tried again."""
         self.file = SqliteFile(self.path, self._open, follow=True, forget=self._owed.clear)
         """For others who keep something in `state.db`: one connection costs less to open and to close than two."""
-        self._silent = False
+        self._warned = self._locked_out = False
+        """A full disk may have room again; a lock that is never freed would be waited for at each call."""
 
     def __enter__(self) -> Self:
         return self
@@ -145,7 +147,7 @@ class Ledger:
 
     def note(self, spent: int, *, run_id: str, agent: str, certain: bool = True) -> None:
         """Charge what a call cost for which nothing was reserved; what the disk does not take is warned of once."""
-        if self._silent or not spent:
+        if self._locked_out or not spent:
             return
         with self.file.lock:
             self.file.leave_parent()
@@ -173,7 +175,7 @@ class Ledger:
 
     def warm(self) -> None:
         """Open the file now, while there is time, rather than at the first `note`."""
-        if not self._silent:
+        if not self._locked_out:
             self._attempt(_nothing, "what calls cost is not recorded")
 
     def close(self) -> None:
@@ -222,9 +224,9 @@ class Ledger:
         try:
             self._do(work)
         except (sqlite3.Error, OSError) as error:
-            if not self._silent:
+            if not self._warned:
                 self._warn(f"the ledger {self.path}: {reason(error)}; {otherwise}")
-            self._silent = True
+            self._warned, self._locked_out = True, is_busy(error)
             return False
         return True
 
@@ -275,12 +277,14 @@ def _stands(connection: sqlite3.Connection | None, scope: str, limit: int | None
     first, last = (run_id, run_id) if scope == "run" else window(now, monthly=scope == "monthly")
     agent = scope.removeprefix("agent:")
     query = _OF_RUN if scope == "run" else _OF_ALL if agent == scope else _OF_AGENT
-    spent, uncertain, latest, reserved = 0, 0, None, 0
+    spent, uncertain, latest, reserved, odd = 0, 0, None, 0, 0
     if connection:
         values = {"scope": scope, "first": first, "last": last, "run": run_id, "agent": agent}
-        spent, uncertain, latest, reserved = connection.execute(query, values).fetchone()
+        spent, uncertain, latest, reserved, odd = connection.execute(query, values).fetchone()
     if scope != "run" and latest and not PERIOD.fullmatch(latest):
         raise sqlite3.DatabaseError("it holds a day that is none")
+    if odd:  # it came from somebody who would have us spend more
+        raise sqlite3.DatabaseError("it holds sums that no ledger writes")
     return Standing(scope, limit, int(spent), int(uncertain), int(reserved), now, latest or first)
 
 

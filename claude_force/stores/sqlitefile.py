@@ -114,7 +114,8 @@ class SqliteFile:
         with self._alone():
             self._identity = _identity(self.path)
             if self._identity and self._identity[2] != stat.S_IFREG:
-                raise sqlite3.DatabaseError("it is no file, or a link")  # which could lead to a database of another program
+                # a link could lead to a database of another program
+                raise sqlite3.DatabaseError("it is no file, or a link")
             connection = self._opening()
             self._identity = self._identity or _identity(self.path)
             return connection
