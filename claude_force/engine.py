@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from threading import Lock
 
@@ -33,6 +34,8 @@ class Engine:
         self._transport: Transport | None = None
         self._opening = Lock()
         self._pools: dict[int, Executor] = {}
+        self.process = os.getpid()
+        """Who made it: a fork has neither its threads nor their locks."""
 
     def close(self) -> None:
         """Close the connections and let the threads go; what is used again is opened anew."""

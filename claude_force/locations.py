@@ -24,6 +24,8 @@ def home(environment: Mapping[str, str]) -> Path:
     """Return the directory of the user's own settings, library and state."""
     if named := environment.get("CLAUDE_FORCE_HOME"):
         return Path(named).absolute()
+    if environment.get("HOME") == "":  # everybody's state would lie at the root
+        raise UsageError("HOME is empty", hint="set it to your home directory, or leave it unset")
     return Path(os.path.expanduser("~")).absolute() / ".claude"
 
 
@@ -35,7 +37,9 @@ def project(start: Path) -> Path | None:
     users = os.path.realpath(Path(os.path.expanduser("~")) / ".claude")
     for directory in (start, *start.parents):
         found = directory / ".claude"
-        if os.path.isdir(found) and os.path.realpath(found) != users:  # `Path.is_dir` raises where it may not look
+        if os.path.isdir(found):  # `Path.is_dir` raises where it may not look
+            if os.path.realpath(found) == users:
+                return None  # and what lies above a home may be anybody's
             _refuse_ways_out(found)
             return found
     return None

@@ -30,6 +30,8 @@ def read(path: Path, warnings: list[str]) -> dict[str, Any]:
     try:
         data = read_regular(path, MAX_BYTES + 1)
     except FileNotFoundError:
+        if path.is_symlink():  # its limits would be lost without a word
+            raise ConfigError(f"{path}: is a link to nothing", hint="mend it, or remove it") from None
         return {}
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error

@@ -118,7 +118,7 @@ class Screen:
     def show(self, result: Result) -> int:
         """Print a command's result and return its exit status."""
         self.close_board()
-        if self.json:
+        if self.json and result.data is not None:
             self._print(jsons.dumps(result.data, indent=2 if self.stdout.isatty() else None, default=str))
         elif result.streamed:
             self._end_line()

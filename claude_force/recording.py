@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from functools import cache
 
 from . import models
 from .errors import BudgetExceeded, reason
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from .plan import Plan
     from .records import Outcome, Workflow
     from .stores.journal import Journal
+    from .stores.seal import Secret
     from .tape import Tape
     from .workspace import Workspace
 
@@ -43,7 +45,25 @@ def journal(workspace: Workspace, run_id: str) -> Journal:
     """Return the journal of the run `run_id`, unopened."""
     from .stores.journal import Journal  # 1 ms that runs of single agents need not pay
 
-    return Journal(workspace.state / "runs" / run_id, known=workspace.keys, warn=workspace.screen.warn)
+    directory, warn = workspace.state / "runs" / run_id, workspace.screen.warn
+    return Journal(directory, secret=secret(workspace), known=workspace.keys, warn=warn)
+
+
+def secret(workspace: Workspace) -> Secret:
+    """Return what reads the user's secret, once, when it is first needed: it seals journals, and tells one's own."""
+    from .secret import user_secret  # reading commands without a journal need no secret
+
+    return cache(lambda: user_secret(workspace.home))
+
+
+def is_resumable(workspace: Workspace, run_id: str) -> bool:
+    """Say whether the journal of the run `run_id` tells enough for --resume."""
+    from .stores.transcript import read  # as above
+
+    try:
+        return bool(read(workspace.state / "runs" / run_id / "journal.jsonl", secret(workspace)).sessions)
+    except OSError:  # it was warned of when it could not be written
+        return False
 
 
 def new_tape(workspace: Workspace, plan: Plan, run_id: str) -> Tape:

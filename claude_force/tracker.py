@@ -11,6 +11,7 @@ from .records import Outcome, Usage, task_hash
 from .reports import analytics
 from .stores.history import Span, gather
 from .stores.metrics import Metrics, line
+from .stores.tally import Tally
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class PerformanceTracker:
     ) -> None:
         """Append an execution that ends now, at today's price of `model`; of the task only a hash is kept.
 
-        Raises OSError.
+        Raises OSError, and ValueError for what is no execution, such as one of negative length.
         """
         usage = Usage(input_tokens, output_tokens)
         ended = Outcome(
@@ -64,6 +65,8 @@ class PerformanceTracker:
             price_version=models.price_version(),
             timestamp=self._clock(),
         )
+        if execution_time_ms < 0 or not Tally().add(told):
+            raise ValueError(f"no execution that could be read back: {told}")
         Metrics(self.directory).append(told)
 
     def summary(self, days: float | None = None, *, default_model: str = "sonnet") -> dict[str, Any]:

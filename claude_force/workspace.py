@@ -56,6 +56,7 @@ class Workspace:
         """Whether to sit out however long the API asks to wait."""
         self._config = Path(config) if config else None
         self.api_key = api_key
+        self._engine: Engine | None = None
         self._opened: list[Callable[[], object]] = []
 
     def __enter__(self) -> Self:
@@ -66,8 +67,8 @@ class Workspace:
 
     def close(self) -> None:
         """Close every part that was opened, the last one first; one that is used again is opened anew."""
-        if "engine" in self.__dict__:
-            self.engine.close()
+        if self._engine and self._engine.process == os.getpid():
+            self._engine.close()
         while self._opened:
             self._opened.pop()()
         if "stores" in self.__dict__:
@@ -81,12 +82,14 @@ class Workspace:
         warn = self.screen.warn
         return Storage(self.state, self.home, settings=lambda: self.settings, keys=lambda: self.keys, warn=warn)
 
-    @cached_property
+    @property
     def engine(self) -> Engine:
-        """What carries out the calls of its runs."""
+        """What carries out the calls of its runs; a fork has one of its own."""
         from .engine import Engine
 
-        return Engine(self)
+        if self._engine is None or self._engine.process != os.getpid():
+            self._engine = Engine(self)
+        return self._engine
 
     @cached_property
     def settings(self) -> Settings:

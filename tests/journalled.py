@@ -7,7 +7,10 @@ import sys
 from contextlib import contextmanager
 
 from claude_force.cli import main
+from claude_force.locations import home
+from claude_force.secret import user_secret
 from claude_force.simulator import Behaviour, Simulator
+from claude_force.stores.seal import sealed
 from claude_force.stores.transcript import read
 
 KEY = "sk-ant-secret-of-the-test"
@@ -74,7 +77,12 @@ class Place:
 
     @property
     def transcript(self):
-        return read(self.journal)
+        return read(self.journal, secret)
+
+    def append(self, *entries):
+        """Add lines to the last run's journal as the user's own program would."""
+        with self.journal.open("ab") as stream:
+            stream.writelines(own_line(entry, self.directory.name) + b"\n" for entry in entries)
 
 
 @contextmanager
@@ -84,6 +92,16 @@ def place(project, capsys, monkeypatch):
         monkeypatch.setenv("ANTHROPIC_API_KEY", KEY)
         monkeypatch.setenv("CLAUDE_FORCE_RETRIES", "0")
         yield Place(project, simulator, capsys)
+
+
+def secret():
+    """Return the secret of the test's user."""
+    return user_secret(home(os.environ))
+
+
+def own_line(entry, run_id):
+    """Return the line of a journal that tells `entry`, sealed by the test's user."""
+    return sealed(json.dumps(entry), run_id, secret())
 
 
 def reply(text):

@@ -395,7 +395,7 @@ def test_a_signal_ends_a_hanging_call_with_130(far, how, what):
     far.wait_for(1, timeout=30)
     process.send_signal(how)
     _, err = process.communicate(timeout=20)
-    assert process.returncode == 130
+    assert process.returncode == 130, err
     assert err.splitlines()[-1] == "claude-force: error: interrupted"
 
 

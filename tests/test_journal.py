@@ -3,9 +3,12 @@
 import json
 import os
 import resource
+import shutil
 import signal
 import stat
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import given
@@ -13,11 +16,15 @@ from hypothesis import strategies as st
 
 from claude_force import AgentOrchestrator
 from claude_force.errors import Busy, NotFound, UsageError
+from claude_force.frozen import replace
+from claude_force.output import Screen
+from claude_force.recording import is_resumable
 from claude_force.records import Outcome, Usage, digest
 from claude_force.stores.journal import Journal
 from claude_force.stores.runs import find_run, run_ids, summaries, summary
 from claude_force.stores.transcript import outcome, outcomes, parse, read, sums
-from tests.journalled import KEY, place, reply, start
+from claude_force.workspace import Workspace
+from tests.journalled import KEY, own_line, place, reply, secret, start
 
 RUN = "20261122-093000123-0a1b2c"
 PLAN = {"workflow": {"name": "w"}, "task": "", "inputs": {}, "given": [], "steps": [{"id": "a"}, {"id": "b"}]}
@@ -37,7 +44,9 @@ def warnings():
 
 @pytest.fixture
 def journal(tmp_path, warnings):
-    made = Journal(tmp_path / "runs" / RUN, known=[KEY], warn=warnings.append, clock=lambda: 1_795_320_000.5)
+    made = Journal(
+        tmp_path / "runs" / RUN, known=[KEY], secret=secret, warn=warnings.append, clock=lambda: 1_795_320_000.5
+    )
     made.open()
     yield made
     made.close()
@@ -69,7 +78,7 @@ def test_what_was_kept_is_read_back(journal):
     begin(journal)
     keep(journal)
     journal.end({"status": "ok"})
-    found = read(path(journal))
+    found = read(path(journal), secret)
     assert (found.run_id, found.damaged, len(found.sessions)) == (RUN, 0, 1)
     assert found.sessions[0].end["status"] == "ok"
     assert found.sessions[0].plan["session"] == "2026-11-22T04:00:00.500Z"
@@ -95,18 +104,18 @@ def test_a_line_that_was_cut_short_is_counted_and_the_next_one_starts_on_its_own
     keep(journal)
     journal.close()
     path(journal).write_bytes(path(journal).read_bytes()[:-40])
-    again = Journal(journal.directory, warn=warnings.append)
+    again = Journal(journal.directory, secret=secret, warn=warnings.append)
     past = again.open()
     assert (past.damaged, past.sessions[0].steps) == (1, ())
     keep(again)
     again.close()
-    found = read(path(journal))
+    found = read(path(journal), secret)
     assert (found.damaged, len(found.sessions[0].steps)) == (1, 1)
     assert warnings == []
 
 
 def recorded(directory):
-    made = Journal(directory / RUN, warn=print)
+    made = Journal(directory / RUN, secret=unchanging, warn=print)
     made.open()
     begin(made)
     keep(made)
@@ -114,6 +123,14 @@ def recorded(directory):
     made.end({"status": "ok"})
     made.close()
     return path(made).read_bytes()
+
+
+def unchanging():
+    """A secret of a journal that outlives a test's home."""
+    return b"k" * 32
+
+
+KEPT = {"secret": unchanging, "warn": str}
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +141,7 @@ def whole(tmp_path_factory):
 @given(st.data())
 def test_a_journal_cut_at_any_byte_holds_all_lines_before_the_cut(whole, data):
     cut = data.draw(st.integers(0, len(whole)))
-    found = parse(whole[:cut])
+    found = parse(whole[:cut], RUN, unchanging())
     lines = [json.loads(line) for line in whole[:cut].splitlines() if is_json(line)]
     assert found.damaged <= 1
     assert [s["step"] for session in found.sessions for s in session.steps] == [x["step"] for x in lines if "step" in x]
@@ -141,14 +158,15 @@ def is_json(line):
 
 @given(st.lists(st.one_of(st.binary(max_size=60), st.sampled_from([b'{"step": 1}', b'{"text": [], "is": 2}', b"[1]"]))))
 def test_whatever_else_a_file_holds_no_line_of_it_is_taken_for_a_step(lines):
-    found = parse(b"\n".join(lines))
-    assert found.sessions == ()
-    assert found.texts == {}
+    for key in (b"k", None):
+        found = parse(b"\n".join(lines), RUN, key)
+        assert found.sessions == ()
+        assert found.texts == {}
 
 
 def test_a_journal_of_a_later_version_is_refused():
     with pytest.raises(UsageError, match="version 9"):
-        parse(b'{"run": "x", "journal": 9}\n')
+        parse(own_line({"run": RUN, "journal": 9}, RUN), RUN, secret())
 
 
 def test_no_secret_reaches_the_disk_and_the_digest_is_that_of_the_whole_text(journal):
@@ -158,7 +176,7 @@ def test_no_secret_reaches_the_disk_and_the_digest_is_that_of_the_whole_text(jou
     assert KEY not in path(journal).read_text()
     assert "hunter2" not in path(journal).read_text()
     assert entry["output"] == digest(text)
-    found = read(path(journal))
+    found = read(path(journal), secret)
     again = outcome(found.sessions[0].steps[0], found)
     assert (again.digest, again.output[:10]) == (digest(text), "the key is")
 
@@ -173,17 +191,93 @@ def files_of_at_most(size):
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_a_full_disk_is_warned_of_once_and_what_is_kept_later_is_whole(journal, warnings):
+@given(st.lists(st.integers(0, 700), max_size=6))
+def test_whatever_the_disk_takes_of_a_write_nothing_is_lost_or_told_twice(rooms):
+    with TemporaryDirectory() as directory, closing(Journal(Path(directory) / RUN, **KEPT)) as made:
+        made.open()
+        begin(made)
+        for number, room in enumerate(rooms):
+            with files_of_at_most(path(made).stat().st_size + room):
+                keep(made, replace(DONE, step=f"s{number}", output=f"answer {number}"))
+        made.end({"status": "ok"})
+        found = read(path(made), unchanging)
+    assert [outcome(entry, found).output for entry in found.sessions[0].steps] == [
+        f"answer {n}" for n in range(len(rooms))
+    ]
+    assert (found.sessions[0].end["status"], found.foreign) == ("ok", 0)
+
+
+def test_a_full_disk_is_warned_of_once_and_what_it_did_not_take_is_written_later(journal, warnings):
     begin(journal)
     with files_of_at_most(path(journal).stat().st_size + 50):
         keep(journal)
         keep(journal)
-    keep(journal)
+    journal.close()
     assert len(warnings) == 1
-    assert f"run {RUN} cannot be resumed" in warnings[0]
-    found = read(path(journal))
-    assert (found.damaged, len(found.sessions[0].steps)) == (1, 1)
+    assert f"run {RUN}: its journal cannot be written" in warnings[0]
+    found = read(path(journal), secret)
+    assert (found.damaged, len(found.sessions[0].steps)) == (1, 2)
     assert outcome(found.sessions[0].steps[0], found).output == "the answer"
+
+
+def test_what_comes_after_the_end_is_not_written(journal):
+    begin(journal)
+    journal.close()
+    keep(journal)
+    journal.close()
+    assert [s.steps for s in read(path(journal), secret).sessions] == [()]
+
+
+def test_a_run_can_be_gone_on_with_once_its_journal_tells_what_it_is_to_do(far):
+    three(far)
+    far.run()
+    with Workspace(screen=Screen()) as workspace:
+        assert is_resumable(workspace, far.ids[0])
+        far.journal.write_bytes(far.journal.read_bytes().partition(b"\n")[0])
+        assert not is_resumable(workspace, far.ids[0])
+        far.journal.unlink()
+        far.journal.mkdir()
+        assert not is_resumable(workspace, far.ids[0])
+
+
+def test_a_journal_that_could_not_be_made_at_first_is_made_later(tmp_path, warnings):
+    (tmp_path / "runs").write_text("in the way")
+    made = Journal(tmp_path / "runs" / RUN, secret=secret, warn=warnings.append)
+    begin(made)
+    (tmp_path / "runs").unlink()
+    keep(made)
+    made.close()
+    assert [len(s.steps) for s in read(path(made), secret).sessions] == [1]
+    assert len(warnings) == 1
+
+
+def test_a_run_whose_head_was_cut_short_by_a_full_disk_is_a_run_all_the_same(tmp_path, warnings):
+    made = Journal(tmp_path / RUN, secret=secret, warn=warnings.append)
+    made.open()
+    with files_of_at_most(20):
+        begin(made)
+    keep(made)
+    made.close()
+    assert find_run(tmp_path, "last", secret=secret).name == RUN
+    assert summary(tmp_path / RUN, secret).counts["ok"] == 1
+
+
+def test_lines_of_another_user_and_of_another_run_are_left_out_and_counted(whole):
+    for run_id, key in ((RUN, b"other"), (RUN.replace("2026", "9999"), unchanging())):
+        found = parse(whole, run_id, key)
+        assert (found.head, found.sessions, found.texts, found.damaged) == ({}, (), {}, 0)
+        assert found.foreign == len(whole.splitlines())
+
+
+@given(st.data())
+def test_a_line_in_which_a_byte_was_changed_is_not_believed(whole, data):
+    lines = whole.splitlines()
+    number = data.draw(st.integers(0, len(lines) - 1))
+    place = data.draw(st.integers(0, len(lines[number]) - 1))
+    byte = data.draw(st.integers(0, 255).filter(lambda b: b not in {lines[number][place], 10}))
+    lines[number] = lines[number][:place] + bytes([byte]) + lines[number][place + 1 :]
+    found = parse(b"\n".join(lines), RUN, unchanging())
+    assert found.damaged + found.foreign == 1
 
 
 def test_where_no_journal_can_be_written_the_run_goes_on(far):
@@ -199,27 +293,27 @@ def test_a_journal_that_is_a_pipe_is_not_written_to(journal, warnings, tmp_path)
     other.mkdir()
     os.mkfifo(other / "journal.jsonl")
     with pytest.raises(OSError, match="not a regular file"):
-        read(other / "journal.jsonl")
-    assert Journal(other, warn=warnings.append).open().sessions == ()
+        read(other / "journal.jsonl", secret)
+    assert Journal(other, secret=secret, warn=warnings.append).open().sessions == ()
     assert "not a regular file" in warnings[0]
 
 
 def test_a_run_is_found_by_its_id_by_its_beginning_and_as_the_last_one(tmp_path):
     for run_id, name in [("20261121-000000000-aaaaaa", "x"), ("20261122-000000000-bbbbbb", "y")]:
-        made = Journal(tmp_path / run_id, warn=print)
+        made = Journal(tmp_path / run_id, secret=secret, warn=print)
         made.open()
         made.begin(PLAN, {}, workflow=name, steps=1)
         made.close()
-    assert find_run(tmp_path, "20261121").name == "20261121-000000000-aaaaaa"
-    assert find_run(tmp_path, "20261122-000000000-bbbbbb") == find_run(tmp_path, "last")
-    assert find_run(tmp_path, "last", workflow="x").name == "20261121-000000000-aaaaaa"
-    assert [s.run_id for s in summaries(tmp_path, workflow="y")] == ["20261122-000000000-bbbbbb"]
+    assert find_run(tmp_path, "20261121", secret=secret).name == "20261121-000000000-aaaaaa"
+    assert find_run(tmp_path, "20261122-000000000-bbbbbb", secret=secret) == find_run(tmp_path, "last", secret=secret)
+    assert find_run(tmp_path, "last", workflow="x", secret=secret).name == "20261121-000000000-aaaaaa"
+    assert [s.run_id for s in summaries(tmp_path, workflow="y", secret=secret)] == ["20261122-000000000-bbbbbb"]
     with pytest.raises(UsageError, match="beginning of 2 runs"):
-        find_run(tmp_path, "2026112")
+        find_run(tmp_path, "2026112", secret=secret)
     with pytest.raises(UsageError, match="no run of z yet"):
-        find_run(tmp_path, "last", workflow="z")
+        find_run(tmp_path, "last", workflow="z", secret=secret)
     with pytest.raises(NotFound) as unknown:
-        find_run(tmp_path, "20261122-000000000-bbbbbc")
+        find_run(tmp_path, "20261122-000000000-bbbbbc", secret=secret)
     assert "20261122-000000000-bbbbbb" in unknown.value.hint
 
 
@@ -228,7 +322,7 @@ def test_no_spelling_leads_out_of_the_runs(tmp_path, spelling):
     (tmp_path / "runs" / RUN).mkdir(parents=True)
     (tmp_path / "secret").mkdir()
     with pytest.raises(NotFound):
-        find_run(tmp_path / "runs", spelling)
+        find_run(tmp_path / "runs", spelling, secret=secret)
 
 
 def test_links_are_no_runs_and_a_linked_journal_is_not_followed(tmp_path):
@@ -241,24 +335,26 @@ def test_links_are_no_runs_and_a_linked_journal_is_not_followed(tmp_path):
     (runs / RUN / "journal.jsonl").symlink_to(outside / "journal.jsonl")
     assert run_ids(runs) == [RUN]
     with pytest.raises(UsageError, match="is a link"):
-        find_run(runs, "last")
-    assert summary(runs / RUN).workflow == "?"
+        find_run(runs, RUN, secret=secret)
+    with pytest.raises(UsageError, match="no run of yours yet"):
+        find_run(runs, "last", secret=secret)
+    assert summary(runs / RUN, secret).workflow == "?"
 
 
 def test_a_run_without_a_journal_is_listed_as_unreadable(tmp_path):
     (tmp_path / RUN).mkdir()
-    assert [(s.status, s.cost) for s in summaries(tmp_path)] == [("unreadable", None)]
+    assert [(s.status, s.cost) for s in summaries(tmp_path, secret=secret)] == [("unreadable", None)]
     assert run_ids(tmp_path / "none") == []
 
 
 def test_two_processes_cannot_carry_out_one_run(journal):
     begin(journal)
     with pytest.raises(Busy, match=f"run {RUN} is still going") as busy:
-        Journal(journal.directory, warn=print).open()
+        Journal(journal.directory, secret=secret, warn=print).open()
     assert busy.value.exit_code == 75
-    assert summary(journal.directory).status == "running"
+    assert summary(journal.directory, secret).status == "running"
     journal.close()
-    assert summary(journal.directory).status == "interrupted"
+    assert summary(journal.directory, secret).status == "interrupted"
 
 
 def test_each_step_is_on_disk_before_what_depends_on_it_is_asked(far):
@@ -439,10 +535,8 @@ def test_from_a_step_on_all_is_asked_anew_and_nothing_before_it(far):
 def test_what_was_asked_anew_in_vain_is_not_taken_from_before(far):
     far.workflow({"id": "a", "task": f"one {reply('A')}"})
     far.run()
-    entry = json.loads(next(x for x in far.journal.read_text().splitlines() if x.startswith('{"step"')))
-    failed = entry | {"status": "failed", "error": {"type": "truncated", "message": "", "retryable": False}}
-    with far.journal.open("a") as stream:
-        stream.write(json.dumps(failed) + "\n")
+    (entry,) = far.transcript.sessions[0].steps
+    far.append(entry | {"status": "failed", "error": {"type": "truncated", "message": "", "retryable": False}})
     assert far.resume() == {"a": "ok"}
 
 
@@ -479,11 +573,91 @@ def test_a_run_is_resumed_as_one_of_its_own_workflow_only(far):
     assert far.run("w", "--resume", "last")["a"] == "cached"
 
 
-def test_a_run_that_was_ended_before_it_began_is_said_so(far):
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"", "is empty or missing"),
+        (b"\x00garbage", "is damaged"),
+        (b'{"run": 1}', "another user or on another machine"),
+    ],
+)
+def test_a_journal_that_tells_nothing_is_said_to_be_damaged_or_foreign_and_is_not_the_last(far, data, said):
     three(far)
     far.run()
-    far.journal.write_bytes(b"")
-    assert "was ended before it began" in far.call("run", "workflow", "--resume", "last")[2]
+    far.run()
+    far.journal.write_bytes(data)
+    for words in (("run", "workflow", "--resume"), ("runs", "replay"), ("runs", "show")):
+        status, _, err = far.call(*words, far.ids[-1])
+        assert (status, said in err) == (2, True)
+    assert far.data("run", "workflow", "--resume", "last")["run_id"] == far.ids[0]
+
+
+def test_a_run_of_which_only_the_head_was_written_cannot_be_resumed(far):
+    three(far)
+    far.run()
+    far.journal.write_bytes(far.journal.read_bytes().partition(b"\n")[0] + b"\n")
+    status, _, err = far.call("run", "workflow", "--resume", "last")
+    assert (status, "does not tell what it was to do" in err) == (2, True)
+
+
+def forge(far, run_id):
+    """Put a journal into the project that tells of the last run, as somebody else would who cannot seal it."""
+    far.write(f"runs/{run_id}/journal.jsonl", far.journal.read_text().replace(far.ids[-1], run_id))
+
+
+FOREIGN = "99991231-000000000-abcdef"
+
+
+def test_a_journal_that_came_with_the_project_answers_nothing_and_is_never_the_last(far):
+    three(far)
+    far.run()
+    own = far.ids[0]
+    forge(far, FOREIGN)
+    far.asked()
+    assert far.data("run", "workflow", "--resume", "last", "--no-cache")["run_id"] == own
+    (shown,) = far.data("runs", "list")
+    assert shown["run_id"] == own
+    assert "1 run of another user or machine left out" in far.call("runs", "list")[2]
+    for words in (("run", "workflow", "--resume"), ("runs", "replay"), ("runs", "show"), ("runs", "diff", own)):
+        status, _, err = far.call(*words, FOREIGN)
+        assert (status, "another user or on another machine" in err) == (2, True)
+    assert far.call("why", FOREIGN[:4], "a")[0] == 2
+    assert far.asked() == 0
+
+
+def test_where_all_runs_are_foreign_there_is_no_last_one(far):
+    three(far)
+    far.run()
+    forge(far, FOREIGN)
+    shutil.rmtree(far.project / ".claude" / "runs" / far.ids[0])
+    assert "there is no run of yours yet" in far.call("run", "workflow", "--resume", "last")[2]
+
+
+def test_answers_slipped_into_ones_own_journal_are_not_recalled(far):
+    three(far)
+    far.run()
+    (entry,) = (e for e in far.transcript.sessions[0].steps if e["step"] == "a")
+    with far.journal.open("a") as stream:
+        stream.write(json.dumps({"text": "f" * 64, "is": "forged"}) + "\n")
+        stream.write(json.dumps({**entry, "output": "f" * 64}) + "\n")
+    again = far.data("run", "workflow", "--resume", "last", "--no-cache")["results"]["a"]
+    assert (again["status"], again["output"]) == ("cached", "A")
+    assert "2 lines of its journal left out" in far.call("runs", "show", "last")[1]
+
+
+def test_a_run_whose_secret_is_gone_is_no_longer_ones_own(far, home):
+    three(far)
+    far.run()
+    (home / ".claude" / "cache.key").unlink()
+    assert "no run of yours yet" in far.call("run", "workflow", "--resume", "last")[2]
+
+
+def test_a_secret_that_others_can_read_seals_nothing_and_the_run_goes_on(far, home):
+    three(far)
+    far.run()
+    (home / ".claude" / "cache.key").chmod(0o644)
+    status, _, err = far.call("run", "workflow", "w", "--no-cache")
+    assert (status, err.count("cache.key: others can read it: delete it")) == (0, 1)
 
 
 def test_a_workflow_of_a_file_is_resumed_from_anywhere(far, tmp_path, monkeypatch):
@@ -534,7 +708,7 @@ def test_the_python_api_keeps_a_journal_too(far):
     with AgentOrchestrator() as orchestrator:
         run_id = orchestrator.execute_workflow("w")["run_id"]
     assert far.ids == [run_id]
-    assert summary(far.directory).status == "ok"
+    assert summary(far.directory, secret).status == "ok"
     assert far.resume("--jobs", "1") == dict.fromkeys("abcd", "cached")
 
 
@@ -548,7 +722,7 @@ def test_times_of_a_resumed_run_leave_out_the_pause_and_costs_add_up(far):
     assert by_step["c"].started >= max(by_step[i].finished for i in "abd")
     told = sums(far.transcript.sessions)
     assert told["cost"] == sum(o.cost for o in found)
-    assert summary(far.directory).counts == told["counts"] == {"ok": 4, "cached": 0, "failed": 0, "skipped": 0}
+    assert summary(far.directory, secret).counts == told["counts"] == {"ok": 4, "cached": 0, "failed": 0, "skipped": 0}
 
 
 def test_a_step_that_left_the_workflow_is_no_longer_counted(far):
@@ -557,4 +731,4 @@ def test_a_step_that_left_the_workflow_is_no_longer_counted(far):
     far.workflow({"id": "a", "task": f"one {reply('A')}"})
     assert far.resume() == {"a": "cached"}
     assert [o.step for o in outcomes(far.transcript)] == ["a"]
-    assert summary(far.directory).counts["ok"] == 1
+    assert summary(far.directory, secret).counts["ok"] == 1

@@ -427,6 +427,7 @@ def test_without_a_cap_a_full_disk_costs_one_warning(path, room):
 
 READ_ONLY = """
 import os, sys
+import urllib.parse  # what `as_uri` imports late, from where another user may not read
 from claude_force.errors import BudgetExceeded
 from claude_force.stores.ledger import Ledger
 if os.geteuid() == 0:

@@ -585,6 +585,7 @@ def test_full_disk_costs_one_warning(path, room):
 
 READ_ONLY = """
 import hashlib, json, os, sys
+import urllib.parse  # what `as_uri` imports late, from where another user may not read
 from claude_force.stores.memory import AgentMemory
 if os.geteuid() == 0:
     os.setuid(65534)  # to root nothing is read-only

@@ -476,3 +476,23 @@ def test_every_public_name_is_there_and_no_other():
         assert getattr(claude_force, name) is not None
     with pytest.raises(AttributeError, match="AgentOrchestra"):
         _ = claude_force.AgentOrchestra
+
+
+FORKS = """
+import os, sys
+from claude_force import AgentOrchestrator
+force = AgentOrchestrator()
+for number in range(2):
+    force.execute_multiple([("echo", f"{number} {n}") for n in range(4)])
+child = os.fork()
+if not child:
+    answers = force.execute_multiple([("echo", f"child {n}") for n in range(4)])
+    os._exit(0 if len(answers) == 4 else 1)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_fork_makes_its_calls_in_threads_of_its_own(agents, simulator):
+    ended = subprocess.run([sys.executable, "-c", FORKS], capture_output=True, text=True, timeout=60, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "")

@@ -18,6 +18,7 @@ from claude_force.plan import Item, Job, Plan
 from claude_force.records import Agent, Document, Outcome, Skill, Step, Workflow, canonical, digest, key
 from claude_force.stores.journal import Journal
 from claude_force.stores.transcript import Transcript, read
+from tests.journalled import secret
 
 HAIKU = find("haiku")[0]
 SCHEMA = canonical({"type": "object", "properties": {"n": {"type": "integer"}}})
@@ -154,14 +155,14 @@ def test_a_step_of_many_items_is_known_by_its_members():
 
 
 def through_a_journal(made, directory, **lines):
-    journal = Journal(directory / "20261122-093000123-0a1b2c", warn=print)
+    journal = Journal(directory / "20261122-093000123-0a1b2c", secret=secret, warn=print)
     journal.open()
     facts, texts = cassette.of_plan(made)
     journal.begin(facts, texts, workflow="w", steps=len(made.jobs))
     for outcome in lines.get("kept", ()):
         journal.keep(outcome, fingerprint(outcome.parts), output_digest(outcome))
     journal.close()
-    return read(journal.directory / "journal.jsonl")
+    return read(journal.directory / "journal.jsonl", secret)
 
 
 def made_from(project, *steps, **fields):

@@ -117,7 +117,7 @@ def test_the_longest_path_goes_first_when_jobs_are_few(workspace, simulator):
 def test_no_more_calls_are_in_flight_than_jobs(workspace, simulator):
     steps = workflow(*({"id": f"s{n}", "task": "[[simulate: latency=0.03s]]"} for n in range(9)))
     outcomes(workspace, steps, jobs=3)
-    assert simulator.peak_in_flight == 3
+    assert 1 < simulator.peak_in_flight <= 3
 
 
 def test_foreach_over_a_list_runs_once_for_each_item_and_keeps_their_order(workspace, simulator):

@@ -180,6 +180,17 @@ def test_executions_of_other_workflows_and_sessions_that_did_not_come_to_the_ste
     assert "it failed" in why(chain, "a")["reason"]
 
 
+def test_an_execution_in_a_foreign_journal_is_compared_with_nothing(chain):
+    chain.run("w", "it")
+    (first,) = chain.ids
+    forged = chain.journal.read_text().replace(first, "20000101-000000000-abcdef")
+    chain.write("runs/20000101-000000000-abcdef/journal.jsonl", forged.replace('"workflow": "w"', '"workflow": NaN'))
+    chain.write("runs/20000102-000000000-abcdef/journal.jsonl", forged)
+    assert why(chain, "a")["compared_with"] is None
+    status, out, err = chain.call("--json", "why", "20000101", "a")
+    assert (status, "NaN" in out, "is damaged" in err + out) == (2, False, True)
+
+
 def test_what_was_spared_names_where_it_came_from(chain):
     chain.call("run", "workflow", "w", "it")
     chain.call("run", "workflow", "w", "it")

@@ -62,7 +62,7 @@ def unprivileged():
 def made(runs, run_id, *, days, size=0):
     """Make a run whose files were written to `days` ago, its journal of `size` bytes more."""
     with ExitStack() as held:
-        journal = Journal(runs / run_id, warn=pytest.fail)
+        journal = Journal(runs / run_id, secret=lambda: bytes(32), warn=pytest.fail)
         held.callback(journal.close)
         journal.open()
         journal.begin({"workflow": {}, "task": "", "inputs": {}, "given": [], "steps": []}, {}, workflow="w", steps=0)
@@ -102,7 +102,7 @@ def test_a_run_that_was_resumed_lately_is_as_young_as_that(far, runs):
 
 def test_a_run_that_goes_on_stays(far, runs):
     run = made(runs, OLD, days=400)
-    going = Journal(run, warn=pytest.fail)
+    going = Journal(run, secret=lambda: bytes(32), warn=pytest.fail)
     going.open()
     assert far.data("runs", "prune", "--older-than", "0", "--yes")["removed"] == 0
     going.close()

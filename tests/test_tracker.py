@@ -47,3 +47,10 @@ def test_only_the_last_days_count(tmp_path):
 def test_nothing_recorded_is_nothing_summed_up(tracker):
     assert tracker.summary()["executions"] == 0
     assert not tracker.directory.exists()
+
+
+@pytest.mark.parametrize("odd", [{"execution_time_ms": -1}, {"execution_time_ms": 10**30}, {"input_tokens": -1}])
+def test_what_could_not_be_read_back_is_not_recorded(tracker, odd):
+    with pytest.raises(ValueError, match="no execution"):
+        tracker.record("writer", "x", **{"success": True, "execution_time_ms": 1, **odd})
+    assert not tracker.directory.exists()

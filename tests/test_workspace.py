@@ -337,3 +337,21 @@ def test_links_within_the_project_are_followed(project):
     (project / "data").mkdir()
     (project / ".claude" / "metrics").symlink_to(project / "data")
     assert Workspace(screen=Screen()).state == project / ".claude"
+
+
+def test_what_lies_above_a_home_is_not_its_project(tmp_path, monkeypatch):
+    (tmp_path / ".claude").mkdir()
+    home = tmp_path / "me"
+    (home / ".claude").mkdir(parents=True)
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.delenv("CLAUDE_FORCE_HOME", raising=False)
+    assert Workspace(screen=Screen(), start=home).state == home / ".claude"
+    monkeypatch.setenv("HOME", "")
+    with pytest.raises(UsageError, match="HOME is empty"):
+        Workspace(screen=Screen(), start=tmp_path)
+
+
+def test_a_setting_file_that_is_a_link_to_nothing_is_an_error(project):
+    (project / ".claude" / "claude.json").symlink_to(project / "nowhere")
+    with pytest.raises(UsageError, match="link to nothing"):
+        _ = Workspace(screen=Screen()).settings

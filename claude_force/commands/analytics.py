@@ -90,7 +90,7 @@ def export_options(parser: ArgumentParser) -> None:
 
 
 def export(args: Namespace, workspace: Workspace) -> Result:
-    """Print a row for each execution and for each sum of those that are rolled up; with --json all at once."""
+    """Print a row for each execution and for each sum of those that are rolled up."""
     from ..reports import analytics_export
 
     directory = workspace.state / "metrics"
@@ -98,9 +98,7 @@ def export(args: Namespace, workspace: Workspace) -> Result:
     try:
         with Rollups(directory).view() as view:
             rows = analytics_export.rows(view, directory / "rollups", span)
-            if workspace.screen.json:
-                return Result([analytics_export.known(row) for row in rows])
-            for part in analytics_export.text(rows, args.format):
+            for part in analytics_export.text(rows, "json" if workspace.screen.json else args.format):
                 workspace.screen.write(part)
     except FileNotFoundError:
         raise Busy("the history was rolled up meanwhile", hint="run it again") from None
@@ -110,7 +108,7 @@ def export(args: Namespace, workspace: Workspace) -> Result:
         raise _unreadable(error, directory) from None
     except ValueError as error:
         raise ForceError(str(error), hint="see: claude-force metrics verify") from None
-    return Result([], streamed=True)
+    return Result(None, streamed=True)
 
 
 def _span_options(parser: ArgumentParser) -> None:

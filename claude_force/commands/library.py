@@ -28,7 +28,7 @@ def list_agents(args: Namespace, workspace: Workspace) -> Result:
 
 def list_skills(args: Namespace, workspace: Workspace) -> Result:
     """List the skills."""
-    skills = shelf.list_skills(workspace.shelves)
+    skills = shelf.list_skills(workspace.shelves, warn=workspace.screen.warn)
     rows = [(s.name, s.source, first_line(s.description)) for s in skills]
     text = table(("SKILL", "SOURCE", "DESCRIPTION"), rows, width=workspace.screen.page)
     return Result([_entry(s) for s in skills], text)

@@ -43,8 +43,9 @@ def replay_options(parser: ArgumentParser) -> None:
 
 def replay(args: Namespace, workspace: Workspace) -> Result:
     """Play a past run again from its journal, without a key; what --swap or --from changes is sent, as a new run."""
-    found = find_run(workspace.state / "runs", args.run)
-    past = read(found / FILE)
+    secret = recording.secret(workspace)
+    found = find_run(workspace.state / "runs", args.run, secret=secret)
+    past = read(found / FILE, secret)
     plan = cassette.swapped(cassette.plan_of(past), _swaps(args.swap, workspace))
     if args.dry_run:
         return dry_run(plan, workspace.settings)

@@ -42,15 +42,20 @@ def resume(
     """Return the run that `spelling` means, ready to go on with today's files.
 
     What is not given again, the workflow's `name`, the `task`, the `inputs` and files, is taken from the journal.
-    Raises UsageError if there is no such run or it is one of another workflow, and Busy if it is still going.
+    Raises UsageError if there is no such run, it is not this user's or one of another workflow, and Busy if it is still
+    going.
     """
     source = workspace.workflow(name) if name else None
-    run = find_run(workspace.state / "runs", spelling, workflow=source.name if source else None)
+    directory, secret = workspace.state / "runs", recording.secret(workspace)
+    run = find_run(directory, spelling, secret=secret, workflow=source.name if source else None)
     journal = recording.journal(workspace, run.name)
     workspace.on_close(journal.close)
     past = journal.open()
     if not past.sessions:
-        raise UsageError(f"run {run.name} was ended before it began", hint="start it anew")
+        raise UsageError(
+            f"the journal of run {run.name} does not tell what it was to do: it ended before that, or is damaged",
+            hint="start it anew",
+        )
     facts = past.sessions[-1].plan
     if origin := facts.get("options", {}).get("replay_of"):
         raise UsageError(f"run {run.name} replays run {origin} and cannot be resumed", hint="replay that one again")

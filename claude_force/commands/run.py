@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from contextlib import closing
 
-from .. import dag
+from .. import dag, recording
 from .. import plan as plans
 from ..errors import ForceError, Interrupted, UsageError
 from ..recording import new_run_id
@@ -133,7 +133,7 @@ def workflow(args: Namespace, workspace: Workspace) -> Result:
     result = report(plan, outcomes, error, workspace, run_id, folder)
     if not folder and not workspace.screen.json and _has_unprinted(plan, outcomes):
         workspace.screen.note(f"what the other steps put out: claude-force runs show {run_id} --step STEP")
-    if error:
+    if error and recording.is_resumable(workspace, run_id):
         workspace.screen.note(f"to go on with it: claude-force run workflow --resume {run_id}")
     return result
 

@@ -6,6 +6,7 @@ import time
 from errno import ENOENT, ENOTEMPTY
 from itertools import islice
 
+from .. import recording
 from ..errors import ForceError, Interrupted, NotFound, UsageError, reason
 from ..records import Result
 from ..reports import run_report
@@ -36,7 +37,13 @@ def list_runs_options(parser: ArgumentParser) -> None:
 
 def list_runs(args: Namespace, workspace: Workspace) -> Result:
     """List past runs, the newest first."""
-    found = list(islice(runs.summaries(_directory(workspace), workflow=args.workflow), args.limit))
+    foreign: list[str] = []
+    known = runs.summaries(
+        _directory(workspace), secret=recording.secret(workspace), workflow=args.workflow, foreign=foreign.append
+    )
+    found = list(islice(known, args.limit))
+    if foreign:
+        workspace.screen.warn(f"{plural(len(foreign), 'run')} of another user or machine left out")
     if not found:
         workspace.screen.note("there is no run yet")
     return Result([*map(run_report.listing_facts, found)], run_report.listing(found, width=workspace.screen.page))
@@ -50,16 +57,19 @@ def show_options(parser: ArgumentParser) -> None:
 
 def show(args: Namespace, workspace: Workspace) -> Result:
     """Show a run's course, its steps with their costs, and its critical path; or what one step put out."""
-    run = runs.find_run(_directory(workspace), args.name)
-    transcript = read(run / FILE)
+    secret = recording.secret(workspace)
+    run = runs.find_run(_directory(workspace), args.name, secret=secret)
+    transcript = read(run / FILE, secret)
     ended = outcomes(transcript)
     if args.step:
         return _output(ended, args.step, run.name)
-    summary, graph = runs.summary(run), workflow(transcript)
+    summary, graph = runs.summary(run, secret), workflow(transcript)
     facts = run_report.run_facts(summary, graph, ended, _error(summary, ended))
     notes = []
     if (sessions := len(transcript.sessions)) > 1:
         notes.append(f"resumed {plural(sessions - 1, 'time')}; pauses are left out of the times")
+    if transcript.foreign:
+        notes.append(f"{plural(transcript.foreign, 'line')} of its journal left out: another user's or machine's")
     if transcript.damaged:
         notes.append(f"{plural(transcript.damaged, 'line')} of its journal were cut short by a crash and left out")
     screen = workspace.screen
@@ -77,9 +87,10 @@ def diff_options(parser: ArgumentParser) -> None:
 
 def diff(args: Namespace, workspace: Workspace) -> Result:
     """Show which steps of two runs differ: in what decided them, in their output and in their cost."""
-    found = [runs.find_run(_directory(workspace), spelling) for spelling in (args.a, args.b)]
-    a, b = map(runs.summary, found)
-    ended = [{o.step: o for o in outcomes(read(run / FILE))} for run in found]
+    secret = recording.secret(workspace)
+    found = [runs.find_run(_directory(workspace), spelling, secret=secret) for spelling in (args.a, args.b)]
+    a, b = (runs.summary(run, secret) for run in found)
+    ended = [{o.step: o for o in outcomes(read(run / FILE, secret))} for run in found]
     differing = run_report.differences(*ended)
     data = {
         "schema_version": 1,

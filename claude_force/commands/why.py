@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from .. import dag
+from itertools import islice
+
+from .. import dag, recording
 from ..errors import NotFound, UsageError
 from ..records import Result
 from ..reports import why as reports
 from ..reports.table import plural
-from ..stores.runs import find_run, run_ids
+from ..stores.runs import find_run, own_ids
 from ..stores.transcript import FILE, Transcript, outcome, planned, read, workflow
 
 TYPE_CHECKING = False
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
     from ..records import Outcome
     from ..reports.why import Explanation
+    from ..stores.seal import Secret
     from ..workspace import Workspace
 
 _FARTHEST = 50
@@ -32,15 +35,15 @@ def why_options(parser: ArgumentParser) -> None:
 
 def why(args: Namespace, workspace: Workspace) -> Result:
     """Say why a step ran or was reused: what decided its answer, and what of it has changed."""
-    directory = workspace.state / "runs"
-    run = find_run(directory, args.run)
-    transcript = read(run / FILE)
+    directory, secret = workspace.state / "runs", recording.secret(workspace)
+    run = find_run(directory, args.run, secret=secret)
+    transcript = read(run / FILE, secret)
     if args.step not in (steps := planned(transcript.sessions)):
         raise NotFound("step", args.step, steps, where=f"run {run.name}: ")
     session, calls = _last(transcript, args.step)
     if not calls:
         raise UsageError(f"run {run.name} ended before '{args.step}' began", hint=f"--resume {run.name} goes on")
-    before, compared = _earlier(directory, transcript, session, calls)
+    before, compared = _earlier(directory, transcript, session, calls, secret)
     told = [_explained(transcript, session, call, before.get(call.item)) for call in calls]
     whole = _whole(told)
     data = {
@@ -71,17 +74,16 @@ def _calls(transcript: Transcript, session: int, step_id: str) -> list[Outcome]:
 
 
 def _earlier(
-    directory: Path, transcript: Transcript, session: int, calls: Sequence[Outcome]
+    directory: Path, transcript: Transcript, session: int, calls: Sequence[Outcome], secret: Secret
 ) -> tuple[dict[str | None, Outcome], str]:
     """Return by item the executions of a step before its last one, and where they were found."""
     for number in range(session - 1, -1, -1):
         if found := _executed(transcript, number, calls):
             return found, f"this run's execution of {transcript.sessions[number].plan['session']}"
-    older = [i for i in run_ids(directory) if i < transcript.run_id]
-    for run_id in older[:_FARTHEST]:
-        other = read(directory / run_id / FILE)
-        if other.head.get("workflow") != transcript.head.get("workflow"):
-            continue
+    name = transcript.head.get("workflow")
+    older = (i for i in own_ids(directory, secret=secret, workflow=name) if i < transcript.run_id)
+    for run_id in islice(older, _FARTHEST):
+        other = read(directory / run_id / FILE, secret)
         for number in range(len(other.sessions) - 1, -1, -1):
             if found := _executed(other, number, calls):
                 return found, f"run {run_id}"

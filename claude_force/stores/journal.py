@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import deque
 from contextlib import ExitStack
 from json import dumps
 from json.encoder import encode_basestring_ascii
@@ -16,15 +17,17 @@ from types import MappingProxyType
 from .. import files
 from ..errors import Busy, reason
 from ..records import digest
+from .seal import sealed
 from .transcript import FILE, VERSION, Transcript, read
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
     from typing import Any
 
     from ..records import Outcome
+    from .seal import Secret
     from .transcript import Entry
 
 LOCK = "lock"
@@ -36,52 +39,63 @@ class Journal:
     """`journal.jsonl` in `directory`, made if absent: a JSON object a line, only ever appended to; 0600 in 0700.
 
     A text stands in it once, by its digest, redacted, `known` secrets too. A line and the texts that are new in it
-    are one write, so a killed process leaves all of it or, on a full disk, an unfinished line, which readers skip: the
-    next line starts on its own. Nothing is forced to the disk: a power failure may lose the last seconds. The lock on
-    `lock` is held from `open` to `close`, and dies with its holder.
+    are one write, so a killed process leaves all of it or, on a full disk, an unfinished line, which readers skip. What
+    the disk did not take is tried again before the next line and at the end. Nothing is forced to the disk: a power
+    failure may lose the last seconds. The lock on `lock` is held from `open` to `close`, and dies with its holder.
+    Every line is sealed with the user's `secret`, asked for when the file is opened.
     """
 
     def __init__(
         self,
         directory: Path,
         *,
+        secret: Secret,
         known: Iterable[str] = (),
         warn: Callable[[str], object],
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.directory = directory
         self.run_id = directory.name
+        self._secret = secret
+        self._key = b""
         self._known = tuple(known)
         self._warn = warn
         self._clock = clock
         self._held = ExitStack()
         self._descriptor = -1
         self._texts: set[str] = set()
+        self._waiting: deque[list[str]] = deque()
+        """What is not in the file yet: lines that are written at once, without their seals."""
         self._is_new = True
         self._torn = False
         self._failed = False
+        self._closed = False
 
     def open(self) -> Transcript:
         """Take the lock and return what is in the journal so far.
 
-        Raises Busy if another process carries out this run. Where nothing can be written that is warned of, and
-        the run goes on without.
+        Raises Busy if another process carries out this run. Where nothing can be written, or the user's secret cannot
+        be read, that is warned of, and the run goes on without.
         """
-        past = Transcript()
         try:
-            files.private_directory(self.directory)
-            free = self._held.enter_context(files.locked(self.directory / LOCK, wait=False))
-            past = read(self.directory / FILE)
-            self._descriptor = os.open(self.directory / FILE, _FLAGS, 0o600)
-            self._held.callback(os.close, self._descriptor)
-            self._is_new, self._torn = _state(self._descriptor)
+            return self._open()
         except OSError as error:
-            self._complain(reason(error))
-            self.close()
-            return past
-        if not free:
-            self.close()
+            self._complain(f"{error.filename}: {reason(error)}" if error.filename else reason(error))
+            self._let_go()
+            return Transcript()
+        except BaseException:  # a Ctrl-C: the lock would be held against ourselves
+            self._let_go()
+            raise
+
+    def _open(self) -> Transcript:
+        files.private_directory(self.directory)
+        if not self._held.enter_context(files.locked(self.directory / LOCK, wait=False)):
             raise Busy(f"run {self.run_id} is still going", hint="wait for its end; 'runs list' shows it")
+        self._key = self._secret()
+        past = read(self.directory / FILE, lambda: self._key)
+        self._descriptor = os.open(self.directory / FILE, _FLAGS, 0o600)
+        self._held.callback(os.close, self._descriptor)
+        self._is_new, self._torn = not past.head, _is_torn(self._descriptor)
         self._texts.update(past.texts)
         return past
 
@@ -113,26 +127,49 @@ class Journal:
         self._append({"end": self._now(), **facts})
 
     def close(self) -> None:
-        """Let go of the lock; nothing more is written."""
+        """Try once more to write what could not be, and let go of the lock; nothing more is written."""
+        if not self._closed:
+            self._closed = True
+            self._write()
+            self._let_go()
+
+    def _let_go(self) -> None:
         self._descriptor = -1
         self._held.close()
 
     def _append(self, entry: Mapping[str, Any], texts: Mapping[str, str] = _NO_TEXTS) -> None:
-        if self._descriptor < 0:
+        if self._closed:
             return
         new = {name: text for name, text in texts.items() if name not in self._texts}
-        lines = [*([""] if self._torn else []), *(self._text(*text) for text in new.items()), dumps(entry), ""]
-        data = "\n".join(lines).encode()
+        self._texts |= new.keys()
+        self._waiting.append([*(self._text(*text) for text in new.items()), dumps(entry)])
+        self._write()
+
+    def _write(self) -> None:
+        """Write what waits, in its order, until the disk takes no more."""
+        if self._waiting and self._descriptor < 0:
+            self.open()
+        while self._waiting and self._descriptor >= 0:
+            lines = self._waiting.popleft()  # before it is written: a Ctrl-C in between must not have it there twice
+            written = self._put([sealed(line, self.run_id, self._key) for line in lines])
+            if written < len(lines):
+                self._waiting.appendleft(lines[written:])
+                return
+
+    def _put(self, lines: Sequence[bytes]) -> int:
+        """Write `lines` at once; return how many of them, from the first on, are whole in the file."""
+        data = b"\n".join([*([b""] if self._torn else []), *lines, b""])
         try:
             written = os.write(self._descriptor, data)
         except OSError as error:
             self._complain(reason(error))
-            return
-        self._torn = written != len(data)
-        if self._torn:
+            return 0
+        there = data[:written].split(b"\n")[self._torn :]
+        if written < len(data):
             self._complain("the disk is full")
-        else:
-            self._texts |= new.keys()
+        if written:
+            self._torn = data[written - 1 : written] != b"\n"
+        return sum(found == line for found, line in zip(there, lines, strict=False))
 
     def _text(self, name: str, text: str) -> str:
         from ..redaction import redact  # 10 ms, which readers need not pay
@@ -146,7 +183,8 @@ class Journal:
     def _complain(self, why: str) -> None:
         if not self._failed:
             self._failed = True
-            self._warn(f"run {self.run_id} cannot be resumed from here: its journal cannot be written: {why}")
+            later = "what is missing is tried again while it goes on, else --resume asks for it anew"
+            self._warn(f"run {self.run_id}: its journal cannot be written: {why}; {later}")
 
     def _now(self) -> str:
         milliseconds = int(self._clock() * 1000)
@@ -187,10 +225,9 @@ def _entry(outcome: Outcome, fingerprint: str, texts: dict[str, str]) -> Entry:
 _OPTIONAL = ("key", "model", "stop_reason", "saved", "attempts", "recalled")
 
 
-def _state(descriptor: int) -> tuple[bool, bool]:
-    """Return whether a file is empty, and whether its last line is unfinished."""
-    found = os.fstat(descriptor)
-    if not found.st_size:
-        return True, False
+def _is_torn(descriptor: int) -> bool:
+    """Say whether the last line of a file is unfinished."""
+    if not os.fstat(descriptor).st_size:
+        return False
     os.lseek(descriptor, -1, os.SEEK_END)
-    return False, os.read(descriptor, 1) != b"\n"
+    return os.read(descriptor, 1) != b"\n"

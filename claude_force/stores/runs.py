@@ -1,6 +1,7 @@
 """The runs of a project, below `runs/`: which there are, which one is meant, and how each one stands.
 
-A directory there that has no name of ours, or is a link, is no run.
+A directory there that has no name of ours, or is a link, is no run. A run that another user or another machine made,
+which may have come with a cloned repository, is left out: nothing of it is recalled, shown or gone on with.
 """
 
 from __future__ import annotations
@@ -8,23 +9,25 @@ from __future__ import annotations
 import os
 import re
 from contextlib import suppress
-from json import loads
 
 from .. import files
 from ..errors import NotFound, UsageError
 from ..frozen import dataclass
+from . import seal
 from .journal import LOCK
 from .transcript import FILE, read, sums
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
     from typing import Any
 
+    from .seal import Secret
+
 _ID = re.compile(r"\d{8}-\d{9}-[0-9a-f]{6}")
 _LONGEST_LINE = 4096
-"""Bytes that the first line of a journal, and the line that ends it, may have."""
+"""Bytes that the first line of a journal, and the line that ends it, may have; what a full disk cut short included."""
 
 
 @dataclass(frozen=True)
@@ -53,56 +56,88 @@ def run_ids(directory: Path) -> list[str]:
     return sorted(found, reverse=True)
 
 
-def find_run(directory: Path, spelling: str, *, workflow: str | None = None) -> Path:
+def find_run(directory: Path, spelling: str, *, secret: Secret, workflow: str | None = None) -> Path:
     """Return the directory of the run that `spelling` means: its id, the beginning of it, or `last`.
 
-    The last one is that of `workflow`, if one is named. Raises NotFound, or UsageError for what fits several runs and
-    where there is none at all.
+    The last one is that of `workflow`, if one is named. Raises NotFound, or UsageError for what fits several runs, for
+    one that is not this user's or whose journal tells nothing, and where there is none at all.
     """
     ids = run_ids(directory)
     if not ids:
         raise UsageError("there is no run yet")
     if spelling == "last":
-        found = next((i for i in ids if _is_of(directory / i, workflow)), None)
+        found = next(own_ids(directory, secret=secret, workflow=workflow), None)
         if found is None:
-            raise UsageError(f"there is no run of {workflow} yet")
+            raise UsageError(f"there is no run of {workflow} yet" if workflow else "there is no run of yours yet")
         return _unlinked(directory / found)
     fitting = [i for i in ids if spelling and i.startswith(spelling)]
     if not fitting:
         raise NotFound("run", spelling, ids[:5])
-    if len(fitting) > 1:
-        few = ", ".join(fitting[:5])
-        raise UsageError(f"'{spelling}' is the beginning of {len(fitting)} runs", hint=f"write more of it: {few}")
-    return _unlinked(directory / fitting[0])
+    own = [i for i in fitting if head(directory / i, secret)] or fitting
+    if len(own) > 1:
+        few = ", ".join(own[:5])
+        raise UsageError(f"'{spelling}' is the beginning of {len(own)} runs", hint=f"write more of it: {few}")
+    return _telling(_unlinked(directory / own[0]), secret)
 
 
-def summaries(directory: Path, *, workflow: str | None = None) -> Iterator[Summary]:
+def own_ids(directory: Path, *, secret: Secret, workflow: str | None = None) -> Iterator[str]:
+    """Yield the ids of the user's own runs in `directory` that have begun, the newest first, of `workflow` alone."""
+    for run_id in run_ids(directory):
+        if (found := head(directory / run_id, secret)) and workflow in {None, found.get("workflow")}:
+            yield run_id
+
+
+def summaries(
+    directory: Path,
+    *,
+    secret: Secret,
+    workflow: str | None = None,
+    foreign: Callable[[str], object] = lambda _: None,
+) -> Iterator[Summary]:
     """Yield how the runs in `directory` stand, the newest first, of `workflow` alone if one is named.
 
-    Of a run that has ended the first and the last line are read, of another one all.
+    Of a run that has ended the first and the last line are read, of another one all. `foreign` is told the id of each
+    run that is left out because it is not this user's.
     """
     for run_id in run_ids(directory):
-        if _is_of(directory / run_id, workflow):
-            yield summary(directory / run_id)
+        run = directory / run_id
+        known = head(run, secret)
+        if not known and _is_foreign(run):
+            foreign(run_id)
+        elif workflow is None or known.get("workflow") == workflow:
+            yield summary(run, secret)
 
 
-def summary(run: Path) -> Summary:
-    """Return how the run in the directory `run` stands."""
-    head = _head(run)
-    end: dict[str, Any] | None = _end(run) if head else {"status": "running" if is_going(run) else "unreadable"}
+def summary(run: Path, secret: Secret | None = None) -> Summary:
+    """Return how the run in the directory `run` stands; without a `secret`, whoever wrote its journal."""
+    known = head(run, secret)
+    end: dict[str, Any] | None = (
+        _end(run, secret) if known else {"status": "running" if is_going(run) else "unreadable"}
+    )
     if end is None:
-        end = {"status": "running" if is_going(run) else "interrupted", **sums(read(run / FILE).sessions)}
+        end = {"status": "running" if is_going(run) else "interrupted", **sums(read(run / FILE, secret).sessions)}
     return Summary(
         run_id=run.name,
-        workflow=str(head.get("workflow", "?")),
-        began=str(head.get("began", "")),
+        workflow=str(known.get("workflow", "?")),
+        began=str(known.get("began", "")),
         status=str(end.get("status")),
-        steps=int(head.get("steps", 0)),
+        steps=int(known.get("steps", 0)),
         counts=end.get("counts", {}),
         cost=end.get("cost"),
         saved=end.get("saved", 0),
         seconds=end.get("seconds", 0.0),
     )
+
+
+def head(run: Path, secret: Secret | None) -> dict[str, Any]:
+    """Return the line with which a run's journal begins, nothing if there is none that the user sealed.
+
+    Without a `secret` no seal is looked at. Raises OSError if the secret cannot be read.
+    """
+    for line in _beginning(run).split(b"\n"):
+        if line.startswith(b'{"run": ') and (found := _own(line, run, secret)):
+            return found
+    return {}
 
 
 def is_going(run: Path) -> bool:
@@ -146,28 +181,40 @@ def _unlinked(run: Path) -> Path:
     return run
 
 
-def _is_of(run: Path, workflow: str | None) -> bool:
-    return workflow is None or _head(run).get("workflow") == workflow
+def _telling(run: Path, secret: Secret) -> Path:
+    """Return `run`; raises UsageError if its journal is not this user's, or tells nothing."""
+    if head(run, secret):
+        return run
+    if _is_foreign(run):
+        raise UsageError(
+            f"run {run.name} was made by another user or on another machine", hint="its journal is not used; run anew"
+        )
+    told = "damaged" if _beginning(run) else "empty or missing"
+    raise UsageError(f"the journal of run {run.name} is {told}", hint="nothing of it is known; run anew")
 
 
-def _head(run: Path) -> dict[str, Any]:
-    """Return the first line of a run's journal, nothing if it cannot be read."""
-    with suppress(OSError, ValueError):
-        if (run / FILE).is_symlink():
-            return {}
-        line = files.read_regular(run / FILE, _LONGEST_LINE).partition(b"\n")[0]
-        head = loads(line)
-        return head if isinstance(head, dict) else {}
-    return {}
+def _is_foreign(run: Path) -> bool:
+    """Say whether the journal of `run`, which has no head of this user's, begins with a whole line all the same."""
+    return seal.entry(_beginning(run).partition(b"\n")[0]) is not None
 
 
-def _end(run: Path) -> dict[str, Any] | None:
+def _beginning(run: Path) -> bytes:
+    """Return the first bytes of a run's journal, none if they cannot be read or are elsewhere."""
+    with suppress(OSError):
+        return b"" if (run / FILE).is_symlink() else files.read_regular(run / FILE, _LONGEST_LINE)
+    return b""
+
+
+def _end(run: Path, secret: Secret | None) -> dict[str, Any] | None:
     """Return the last line of a run's journal, if it tells how the run ended."""
-    with suppress(OSError, ValueError), (run / FILE).open("rb") as stream:
+    line = b""
+    with suppress(OSError), (run / FILE).open("rb") as stream:
         size = stream.seek(0, os.SEEK_END)
         stream.seek(max(size - _LONGEST_LINE, 0))
         line = stream.read().rstrip(b"\n").rpartition(b"\n")[2]
-        if line.startswith(b'{"end": '):
-            end = loads(line)
-            return end if isinstance(end, dict) else None
-    return None
+    return _own(line, run, secret) if line.startswith(b'{"end": ') else None
+
+
+def _own(line: bytes, run: Path, secret: Secret | None) -> dict[str, Any] | None:
+    own = seal.opened(line, run.name, secret()) if secret else line
+    return None if own is None else seal.entry(own)

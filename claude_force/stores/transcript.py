@@ -7,18 +7,20 @@ from __future__ import annotations
 
 import os
 import stat
-from json import JSONDecodeError, loads
 
 from .. import errors
 from ..frozen import dataclass, field, fields, replace
 from ..models import total
 from ..records import Outcome, Step, Usage, Workflow
+from . import seal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
     from typing import Any
+
+    from .seal import Secret
 
     Entry = dict[str, Any]
 
@@ -40,6 +42,8 @@ class Transcript:
     """Digests of the texts that were redacted."""
     damaged: int = 0
     """Lines that a crash or a full disk cut short."""
+    foreign: int = 0
+    """Lines that this user did not write, which are left out."""
 
 
 @dataclass(frozen=True)
@@ -51,10 +55,11 @@ class Session:
     end: Entry | None = None
 
 
-def read(path: Path) -> Transcript:
+def read(path: Path, secret: Secret | None) -> Transcript:
     """Return what the journal at `path` says, nothing if it is not there yet; raises OSError.
 
-    Lines that were cut short are counted and left out. Raises UsageError for a journal of a later version.
+    Lines that were cut short, or that are not sealed with the user's `secret`, are counted and left out; without a
+    secret no seal is looked at. Raises UsageError for a journal of a later version.
     """
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):  # a pipe would be waited for
@@ -62,21 +67,25 @@ def read(path: Path) -> Transcript:
         data = path.read_bytes()
     except FileNotFoundError:
         return Transcript()
-    return parse(data)
+    return parse(data, path.parent.name, secret and secret())
 
 
-def parse(data: bytes) -> Transcript:
-    """Return what `data`, the content of a journal, says, as `read` does."""
+def parse(data: bytes, run_id: str, secret: bytes | None) -> Transcript:
+    """Return what `data`, the content of the journal of the run `run_id`, says, as `read` does."""
     head: Entry = {}
     texts: dict[str, str] = {}
     redacted: set[str] = set()
     sessions: list[Session] = []
     steps: list[Entry] = []
-    damaged = 0
-    for entry in map(_entry, filter(None, data.split(b"\n"))):
+    damaged = foreign = 0
+    for line in filter(None, data.split(b"\n")):
+        own = line if secret is None else seal.opened(line, run_id, secret)
+        entry = seal.entry(line if own is None else own)
         kind = next(iter(entry), "") if entry else ""
-        if entry is None:
+        if entry is None or (own and not _is_sound(entry)):
             damaged += 1
+        elif own is None:
+            foreign += 1
         elif kind == "text":
             texts[entry["text"]] = entry["is"]
             redacted.update([entry["text"]] * bool(entry.get("redacted")))
@@ -91,15 +100,7 @@ def parse(data: bytes) -> Transcript:
             elif sessions:
                 sessions[-1] = replace(sessions[-1], end=entry)
     _close(sessions, steps)
-    return Transcript(str(head.get("run", "")), head, tuple(sessions), texts, frozenset(redacted), damaged)
-
-
-def _entry(line: bytes) -> Entry | None:
-    try:
-        entry = loads(line)
-    except (JSONDecodeError, UnicodeDecodeError):
-        return None
-    return entry if isinstance(entry, dict) and _is_sound(entry) else None
+    return Transcript(str(head.get("run", "")), head, tuple(sessions), texts, frozenset(redacted), damaged, foreign)
 
 
 def _is_sound(entry: Entry) -> bool:
@@ -107,6 +108,8 @@ def _is_sound(entry: Entry) -> bool:
     kind = next(iter(entry), "")
     if kind == "text":
         return isinstance(entry["text"], str) and isinstance(entry.get("is"), str)
+    if kind == "run":
+        return isinstance(entry["run"], str) and isinstance(entry.get("journal"), int)
     if kind == "session":
         named = all(isinstance(entry.get(name), kind) for name, kind in _SESSION.items())
         return named and all(isinstance(s, dict) and isinstance(s.get("id"), str) for s in entry["steps"])
@@ -122,9 +125,9 @@ _STEP = {"step": str, "agent": str, "parts": dict, "usage": dict, "started": flo
 
 
 def _current(head: Entry) -> Entry:
-    if head.get("journal") != VERSION:
+    if head["journal"] != VERSION:
         raise errors.UsageError(
-            f"the journal of run {head['run']} has version {head.get('journal')}, this program knows {VERSION}",
+            f"the journal of run {head['run']} has version {head['journal']}, this program knows {VERSION}",
             hint="update claude-force",
         )
     return head
