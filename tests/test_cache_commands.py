@@ -3,8 +3,9 @@
 import io
 import json
 import os
-from argparse import ArgumentParser
-from contextlib import ExitStack
+import sqlite3
+from argparse import ArgumentParser, Namespace
+from contextlib import ExitStack, closing
 
 import pytest
 
@@ -145,3 +146,15 @@ def test_verify_fails_where_the_cache_was_damaged(workspace, said):
     assert (found.data["damaged"], found.exit_code) == (1, 1)
     assert "set aside" in said.getvalue()
     assert command("verify", workspace).exit_code == 0
+
+
+@pytest.mark.parametrize("command", [commands.prune, commands.clear])
+def test_a_cache_that_cannot_be_changed_is_no_success(workspace, command):
+    workspace.stores.cache.put("a", ANSWER)
+    other = sqlite3.connect(workspace.stores.cache.path, isolation_level=None)
+    with closing(other):
+        other.execute("BEGIN IMMEDIATE")
+        with workspace.stores.cache._file.file as connection:
+            connection.execute("PRAGMA busy_timeout = 0")
+        with pytest.raises(ForceError, match="could not be changed"):
+            command(Namespace(yes=True), workspace)

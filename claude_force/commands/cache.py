@@ -12,6 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
+    from ..stores.cache import ResponseCache
     from ..workspace import Workspace
 
 
@@ -41,12 +42,13 @@ def clear(args: Namespace, workspace: Workspace) -> Result:
     count = cache.stats()["entries"] if cache else 0
     if count and not args.yes:
         _ask(f"remove {plural(int(count), 'kept answer')}? [y/N]", workspace)
-    return _removed(cache.clear() if cache else 0)
+    return _removed(cache.clear() if cache else 0, cache)
 
 
 def prune(args: Namespace, workspace: Workspace) -> Result:
     """Remove answers that have expired, and those that another user's key signed."""
-    return _removed(workspace.stores.cache.prune() if workspace.stores.cache else 0)
+    cache = workspace.stores.cache
+    return _removed(cache.prune() if cache else 0, cache)
 
 
 def verify(args: Namespace, workspace: Workspace) -> Result:
@@ -58,6 +60,10 @@ def verify(args: Namespace, workspace: Workspace) -> Result:
     )
     text = f"{plural(found['valid'], 'valid answer')}, {found['expired']:,} expired, {found['foreign']:,} foreign"
     error = _fault(found)
+    if workspace.stores.cache and workspace.stores.cache.failed:
+        error = ForceError(
+            f"the cache {workspace.stores.cache.path} could not be read", hint="see: claude-force doctor"
+        )
     data = {"schema_version": 1, "success": error is None, **found, "error": error.facts() if error else None}
     return Result(data, text, error, error.exit_code if error else 0)
 
@@ -73,7 +79,11 @@ def _fault(found: dict[str, int]) -> ForceError | None:
     return None
 
 
-def _removed(count: int) -> Result:
+def _removed(count: int, cache: ResponseCache | None) -> Result:
+    if cache and cache.failed:
+        raise ForceError(
+            f"the cache {cache.path} could not be changed", hint="see that it can be written, and try again"
+        )
     return Result({"schema_version": 1, "success": True, "removed": count}, f"removed {plural(count, 'kept answer')}")
 
 

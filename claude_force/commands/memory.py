@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from ..errors import ForceError
 from ..records import Result
 from ..reports.table import first_line, plural, table
 from . import consent, given
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-    from ..stores.memory import Session
+    from ..stores.memory import AgentMemory, Session
     from ..workspace import Workspace
 
 
@@ -75,6 +76,7 @@ def prune(args: Namespace, workspace: Workspace) -> Result:
     if workspace.stores.memory.recent(1) and not args.yes:
         consent.ask(f"the sessions older than {days:g} days", workspace)
     removed = workspace.stores.memory.prune(days)
+    _complain(workspace.stores.memory, "changed")
     return Result({"schema_version": 1, "success": True, "removed": removed}, f"removed {plural(removed, 'session')}")
 
 
@@ -86,9 +88,16 @@ def export_options(parser: ArgumentParser) -> None:
 def export(args: Namespace, workspace: Workspace) -> Result:
     """Print all sessions as JSON, the oldest first."""
     sessions = _facts(list(workspace.stores.memory.export()))
+    _complain(workspace.stores.memory, "read")
     if args.format == "json":
         return Result(sessions, json.dumps(sessions, indent=2))
     return Result(sessions, "\n".join(map(json.dumps, sessions)))
+
+
+def _complain(memory: AgentMemory, what: str) -> None:
+    """Raise ForceError if the disk did not let what was asked be done: an empty result would be taken for one."""
+    if memory.failed:
+        raise ForceError(f"the memory {memory.path} could not be {what}", hint="see: claude-force doctor")
 
 
 _HEADINGS = ("ID", "TIME", "AGENT", "SUCCESS", "TASK")

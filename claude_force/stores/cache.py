@@ -68,6 +68,11 @@ class ResponseCache:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @property
+    def failed(self) -> bool:
+        """Whether the disk did not let something be done, of which `warn` was told."""
+        return bool(self._attempt.failed)
+
     def close(self) -> None:
         """Close the file, after which nothing can be asked."""
         with suppress(sqlite3.Error, OSError):  # a full disk: it was warned of when an answer was put

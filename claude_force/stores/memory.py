@@ -118,6 +118,11 @@ class AgentMemory:
         """Open the file now, while there is time, rather than at the first `store`."""
         self._do("write", lambda _: None, None)
 
+    @property
+    def failed(self) -> bool:
+        """Whether the disk did not let something be done, of which `warn` was told."""
+        return bool(self._attempt.failed)
+
     def close(self) -> None:
         """Close the file; the next use opens it again."""
         self._file.close()

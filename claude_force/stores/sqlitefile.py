@@ -165,7 +165,12 @@ class Attempts:
         """How often the file was set aside."""
         self._file = file
         self._name, self._failure, self._warn = name, failure, warn
-        self._useless: set[str] = set()
+        self._useless: dict[str, None] = {}
+
+    @property
+    def failed(self) -> str:
+        """The last kind of work that the disk did not let be done, '' if there was none."""
+        return next(reversed(self._useless), "")
 
     def __call__(self, kind: str, work: Callable[[], T], otherwise: T) -> T:
         """Return what `work` returns, or `otherwise` where the disk does not let it; raises neither of its errors."""
@@ -197,7 +202,7 @@ class Attempts:
     def _give_up(self, kind: str, error: sqlite3.Error | OSError) -> None:
         if not self._useless:
             self._warn(self._failure(kind, error))
-        self._useless.add(kind)
+        self._useless[kind] = None
 
 
 def _identity(path: Path) -> tuple[int, int, int] | None:
