@@ -33,7 +33,20 @@ def main() -> None:
         status = 130
     if status == 130:
         _end_interrupted()
+    _flush()
     sys.exit(status)
+
+
+def _flush() -> None:
+    """Let go of what a reader that went away will not take: the interpreter would end with 120 for it."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream:
+                stream.flush()
+        except OSError:
+            nothing = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nothing, stream.fileno())
+            os.close(nothing)
 
 
 def _listen() -> None:

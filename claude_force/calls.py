@@ -7,6 +7,7 @@ from . import plan as plans
 from .errors import Refused
 from .frozen import dataclass, field, replace
 from .parts import parts
+from .prompt import asked
 from .records import Outcome, Usage, key
 from .verdict import judge
 
@@ -115,7 +116,7 @@ def outcome(call: Call, status: Status, finished: float, **facts: Any) -> Outcom
         member=call.member,
         item=call.item.label if call.item else None,
         key=call.key,
-        task=call.request.user[-1].text if call.request else "",
+        task=asked(call.request) if call.request else "",
         parts=call.parts,
         task_kind=call.job.route.kind if call.job.route else "",
         **facts,

@@ -19,7 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_VALUE = r"""(?:"[^"]*"|'[^']*'|(?:\{\{[^{}]*\}\}|(?![=!]=)[^\s"'])++)"""
+_VALUE = r"""(?:"[^"]*"|'[^']*'|(?>(?:\{\{[^{}]*\}\}|(?![=!]=)[^\s"'])+))"""
 # a string: `re` compiles it, in 0.5 ms, for those who have a condition
 _CONDITION = (
     rf"(?P<negated>not\s+)?(?P<alone>{_VALUE})"

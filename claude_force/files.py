@@ -21,7 +21,7 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 
-_NO_LINK = getattr(os, "O_NOFOLLOW", 0)
+NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 """A link in a repository must not choose which file is written; Windows has none."""
 
 
@@ -79,7 +79,7 @@ def append(path: Path, line: bytes) -> None:
     Lines of processes that append at once do not mix: one `write` on an `O_APPEND` descriptor.
     Raises OSError, also where a full disk took only a part of the line.
     """
-    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | _NO_LINK, 0o600)
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | NO_LINK, 0o600)
     try:
         if (written := os.write(descriptor, line)) != len(line):
             raise OSError(ENOSPC, f"wrote {written} of {len(line)} bytes", str(path))
@@ -94,7 +94,7 @@ def locked(path: Path, *, wait: bool = True) -> Iterator[bool]:
     The lock is on a file of its own, never on data that gets replaced, and dies with its holder.
     `flock` rather than `lockf`: a POSIX record lock is lost when any descriptor of the file is closed.
     """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | _NO_LINK, 0o600)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | NO_LINK, 0o600)
     try:
         yield _lock(descriptor, wait)
     finally:

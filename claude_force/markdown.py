@@ -33,14 +33,13 @@ disable-model-invocation user-invocable
 _KNOWN = frozenset(_NAMES.split())
 _PROSE = frozenset({"description", "when_to_use"})
 _NULLS = frozenset({"~", "null", "Null", "NULL"})
-_TRUTH = dict.fromkeys(("true", "yes", "on", "1"), True) | dict.fromkeys(("false", "no", "off", "0"), False)
 _RESERVED = frozenset("]},#&*!|>'\"%@`[{")
 
 # Patterns stay text until a value needs them: compiling them all takes as long as reading fifty plain files.
 # Their quantifiers are possessive (`*+`): with no way back, a quote or bracket that never closes costs one pass.
-_DOUBLE = r'"(?:[^"\\]++|\\[\s\S])*+"'
-_SINGLE = r"'(?:[^']++|'')*+'"
-_ENTRY = rf"{_DOUBLE}|{_SINGLE}|[^ \t\n\"'\[\]{{}},:](?:[^\[\]{{}},:]|:(?![ \t\n]))*+"
+_DOUBLE = r'"(?>(?:[^"\\]++|\\[\s\S])*)"'
+_SINGLE = r"'(?>(?:[^']++|'')*)'"
+_ENTRY = rf"{_DOUBLE}|{_SINGLE}|[^ \t\n\"'\[\]{{}},:](?>(?:[^\[\]{{}},:]|:(?![ \t\n]))*)"
 _END = r"[ \t]*+(?:(?<=[ \t])#[^\n]*+)?\n"
 _BLOCK = rf"[ \t]*+[|>](?:[-+]?[1-9]?|[1-9][-+]){_END}"
 
@@ -224,7 +223,7 @@ def _closed_pattern() -> str:
     """Return the pattern of a value that says itself where it ends, and may run over lines: quoted, or a flow."""
     flow = _ENTRY
     for _ in range(4):  # brackets deeper than this are read as plain text
-        flow = rf"[\[{{](?:{_ENTRY}|[ \t\n,:]++|{flow})*+[\]}}]"
+        flow = rf"[\[{{](?>(?:{_ENTRY}|[ \t\n,:]++|{flow})*)[\]}}]"
     return rf"[ \t]*+(?P<token>{_DOUBLE}|{_SINGLE}|{flow}){_END}"
 
 

@@ -169,10 +169,10 @@ class AgentOrchestrator:
         wrong: dict[str, str | ForceError] = {}
         for step in steps:
             try:
-                jobs |= self._workspace.plan(Workflow("multiple", (step,)), "").jobs
+                jobs |= self._workspace.plan(Workflow("multiple", (step,), source="agent"), "").jobs
             except ForceError as error:
                 wrong[step.id] = error
-        able = Workflow("multiple", tuple(step for step in steps if step.id in jobs))
+        able = Workflow("multiple", tuple(step for step in steps if step.id in jobs), source="agent")
         return replace(self._workspace.plan(Workflow("multiple", ()), ""), workflow=able, jobs=jobs), wrong
 
     async def _aside(self, call: Callable[P, R], *args: P.args, **options: P.kwargs) -> R:

@@ -60,6 +60,11 @@ def build(
     )
 
 
+def asked(request: Request) -> str:
+    """Return the task of a request, with what it quotes, and without our own words before that."""
+    return request.user[-1].text.removeprefix(_PREFACE).lstrip("\n")
+
+
 def fence(document: Document) -> str:
     """Return the document between two marks that its own text cannot contain.
 

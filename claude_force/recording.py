@@ -25,14 +25,13 @@ if TYPE_CHECKING:
 def recorder(workspace: Workspace, workflow: Workflow, run_id: str | None) -> Callable[[Outcome], None]:
     """Return what keeps an outcome of a run of `workflow`; what cannot be kept is warned of and ends nothing.
 
-    A call that a budget refused was not sent: no execution is counted, and the journal alone has it.
+    A call that a budget refused counts as a failed execution, but there is nothing to recall of it.
     """
     name = None if workflow.source == "agent" else workflow.name
 
     def record(outcome: Outcome) -> None:
         if workspace.settings.features_metrics_enabled:
             _measure(workspace, outcome, name, run_id)
-        # a call that a budget refused is a failure to whoever counts those, but there is nothing to recall of it
         if workspace.settings.features_memory_enabled and not isinstance(outcome.error, BudgetExceeded):
             facts = {"model": outcome.model, "workflow": name, "run_id": run_id, "status": outcome.status}
             success = outcome.error is None

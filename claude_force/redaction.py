@@ -37,10 +37,11 @@ def _mark(kind: str) -> str:
 # process compile. A search that fails must not look at the same text again from the next place, or hostile text
 # takes quadratic time: a run of characters is taken whole, or begins only where none of its kind stands before it.
 # Shapes of the latter sort come last, when a secret before them is a mark already.
+# Atomic groups, and no possessive repeats of groups: Python 3.11 before 3.11.5 goes wrong with these (gh-106052).
 _SHAPES = (
     (
         ("://",),
-        r"""(?<=://)(?:\[redacted:[a-z-]+\]|[^\s/:@"'<>\[\]])*+:(?!\[redacted:)(?P<password>[^\s/"'<>]+)(?=@)""",
+        r"""(?<=://)(?>(?:\[redacted:[a-z-]+\]|[^\s/:@"'<>\[\]])*):(?!\[redacted:)(?P<password>[^\s/"'<>]+)(?=@)""",
     ),
     (("sk-ant-",), r"(?P<anthropic_key>sk-ant-[\w-]{16,})"),
     (("AKIA", "ASIA"), r"(?P<aws_key>A[KS]IA[A-Z0-9]{16,})"),
@@ -57,8 +58,8 @@ _SHAPES = (
     (
         ("PRIVATE KEY",),
         r"(?P<private_key>-----BEGIN [A-Z ]{0,30}PRIVATE KEY(?: BLOCK)?-----(?=\s|\\[nr])(?:"
-        r"(?:[^-]|-(?!----))*+-----END [A-Z ]{0,30}PRIVATE KEY(?: BLOCK)?-----"
-        r"|(?:(?:\s|\\[nr])*+[A-Za-z0-9+/=]{16,})*+))",
+        r"(?>(?:[^-]|-(?!----))*)-----END [A-Z ]{0,30}PRIVATE KEY(?: BLOCK)?-----"
+        r"|(?>(?:(?>(?:\s|\\[nr])*)[A-Za-z0-9+/=]{16,})*)))",
     ),
     (("earer ",), r"[Bb]earer (?P<bearer_token>[\w.~+/=-]{20,})"),
     (("asic ",), r"[Bb]asic (?P<basic_credentials>(?=[A-Za-z+/]*+[\d=])[\w+/]{12,}={0,2})"),
@@ -103,7 +104,7 @@ _LABELLED = rf"""(?x)
 )
 (?P<quote>\\?["'])?
 (?P<scheme>(?:bearer|basic|token)\s{{1,4}})?
-(?P<value>(?(quote)(?:(?!(?P=quote))[^\r\n]){{4,}}+|[^\s"'`,;(){{}}<>\[\]\\&|]{{4,}}+))
+(?P<value>(?(quote)(?>(?:(?!(?P=quote))[^\r\n]){{4,}})|[^\s"'`,;(){{}}<>\[\]\\&|]{{4,}}+))
 """
 _PLACEHOLDER = (
     r"[\s,;)\]}]|\[redacted:|\$[A-Z_]+\b|\$[{(]|[<{%*]|\.\.\.|…|~/|x{4,}|(?i:your)[ _-]|[.~]{0,2}/[\w.-]+(?:/[\w.-]*)+$"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .errors import reason
+from .records import task_hash
 from .routing import route
 from .templates import render
 
@@ -39,14 +40,11 @@ def router(workspace: Workspace) -> Router:
 
 def _past(workspace: Workspace, agent: str, task: str) -> Past:
     def past(kind: str) -> Iterator[tuple[str, bool]]:
-        from hashlib import md5
-
         from .stores.metrics import FILE
         from .stores.track_record import runs
 
-        mark = md5(task.encode("utf-8", "replace"), usedforsecurity=False).hexdigest()[:8]
         try:
-            yield from runs(workspace.state / "metrics" / FILE, agent, kind=kind, task_hash=mark)
+            yield from runs(workspace.state / "metrics" / FILE, agent, kind=kind, task_hash=task_hash(task))
         except OSError as error:
             workspace.screen.warn(f"routed without the record of past executions: {reason(error)}")
 

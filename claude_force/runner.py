@@ -1,7 +1,7 @@
 """The data path: a plan goes in, an Outcome comes out for each step the moment it ends.
 
-The thread that iterates decides, checks and records; the pool's threads do nothing but `send(request) -> Reply`.
-`run` is a generator: what depends on a step is not started before the consumer comes back for the next outcome.
+The thread that iterates decides, checks and records; the pool's threads do nothing but `send(request) -> Reply`, and
+renew what is set aside for a call that is sent again. What depends on a step begins when the consumer comes back.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def run(plan: Plan, line: Line) -> Generator[Outcome]:
 
 
 class _Course:
-    """The state of one run; touched by the consumer's thread alone, save for the queue of arrived futures."""
+    """The state of one run; touched by the consumer's thread alone, save for the queue of arrivals and the purse."""
 
     def __init__(self, plan: Plan, line: Line) -> None:
         prefixes = shared(plan)

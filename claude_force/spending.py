@@ -153,7 +153,10 @@ class Spending:
 
 
 class Purse:
-    """What is set aside for a run's calls in flight, each under its id; nothing where nobody counts."""
+    """What is set aside for a run's calls in flight, each under its id; nothing where nobody counts.
+
+    The run's thread and the one that makes a call use it by turns, and a dictionary takes one of them at a time.
+    """
 
     def __init__(self, spending: Spending | None) -> None:
         self._spending = spending

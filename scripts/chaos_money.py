@@ -157,4 +157,7 @@ def crowded(stage, till, name, cap):
     bills, state = named(till, name), stage.project / ".claude"
     if cap and total(bills) > cap:
         stage.problems.append(f"{name}: paid {dollars(total(bills))} under a cap of {dollars(cap)}")
-    return compare(stage, bills, state) if cap else standing(state)[0]
+    spent, uncertain, reserved = standing(state)
+    if cap and not spent - uncertain <= total(bills) <= spent + reserved:  # what was not taken stays reserved
+        stage.problems.append(f"{name}: paid {dollars(total(bills))}, in the ledger {dollars(spent + reserved)}")
+    return spent

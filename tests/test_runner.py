@@ -9,6 +9,7 @@ import pytest
 from claude_force import calls, models
 from claude_force.calls import Call
 from claude_force.errors import Interrupted, ValidationError
+from claude_force.frozen import replace
 from claude_force.output import Screen
 from claude_force.plan import Job
 from claude_force.records import Agent, Reply, Step, Usage
@@ -407,3 +408,24 @@ def test_an_answer_whose_tokens_nobody_counted_has_no_known_price(usage):
     call = Call(Job(Step("s", "a"), agent, (), models.find("haiku")[0], 100, None))
     outcome = calls.answered(call, Reply("text", "claude-haiku-5-5", "end_turn", usage), 1.0, prices={}, cached=False)
     assert outcome.cost is None
+
+
+CUT_ONCE = "[[simulate: cut times=1 tokens=50]]"
+
+
+def test_an_answer_that_was_cut_is_charged_at_its_worst_before_it_is_asked_for_again(workspace, simulator):
+    workspace.__dict__["settings"] = replace(workspace.settings, performance_max_retries=2)
+    (outcome,) = outcomes(workspace, workflow({"id": "a", "task": CUT_ONCE}))
+    assert (outcome.status, len(simulator.requests)) == ("ok", 2)
+    (today,) = workspace.stores.ledger.standing({"daily": None})
+    assert today.uncertain > outcome.cost
+    assert today.spent == today.uncertain + outcome.cost
+
+
+def test_it_is_not_asked_for_again_if_the_cap_has_no_room_for_both(workspace, simulator):
+    workspace.__dict__["settings"] = replace(workspace.settings, performance_max_retries=2)
+    steps = workflow({"id": "a", "task": CUT_ONCE, "max_tokens": 1000})
+    (outcome,) = outcomes(workspace, steps, max_cost=0.0006)
+    found = [outcome]
+    assert [o.error and o.error.type for o in found] == ["budget_exceeded"]
+    assert len(simulator.requests) == 1

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-
-from ..errors import ForceError, UsageError
+from ..errors import ForceError
 from ..records import Result
 from ..reports.table import plural
+from . import consent
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,7 +32,7 @@ def stats(args: Namespace, workspace: Workspace) -> Result:
 
 def clear_options(parser: ArgumentParser) -> None:
     """Add the options of `cache clear`."""
-    parser.add_argument("--yes", action="store_true", help="do not ask")
+    consent.options(parser)
 
 
 def clear(args: Namespace, workspace: Workspace) -> Result:
@@ -41,7 +40,7 @@ def clear(args: Namespace, workspace: Workspace) -> Result:
     cache = workspace.stores.cache
     count = cache.stats()["entries"] if cache else 0
     if count and not args.yes:
-        _ask(f"remove {plural(int(count), 'kept answer')}? [y/N]", workspace)
+        consent.ask(f"{plural(int(count), 'kept answer')}", workspace)
     return _removed(cache.clear() if cache else 0, cache)
 
 
@@ -85,12 +84,3 @@ def _removed(count: int, cache: ResponseCache | None) -> Result:
             f"the cache {cache.path} could not be changed", hint="see that it can be written, and try again"
         )
     return Result({"schema_version": 1, "success": True, "removed": count}, f"removed {plural(count, 'kept answer')}")
-
-
-def _ask(question: str, workspace: Workspace) -> None:
-    """Return if the user says yes on the terminal; raises UsageError where there is none, ForceError for a no."""
-    if sys.stdin is None or not sys.stdin.isatty() or workspace.screen.quiet:
-        raise UsageError("nobody to ask whether to remove the kept answers", hint="say so with --yes")
-    workspace.screen.note(question)
-    if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
-        raise ForceError("the kept answers stay: the reply was not yes")

@@ -39,7 +39,7 @@ def run_options(parser: ArgumentParser) -> None:
 
 
 def limits(args: Namespace) -> dict[str, Any]:
-    """Return what `run_options` added, as `Workspace.line` takes it."""
+    """Return what `run_options` added, as `Engine.line` takes it."""
     return {
         "timeout": args.timeout,
         "max_cost": args.max_cost,

@@ -49,6 +49,7 @@ def replay(args: Namespace, workspace: Workspace) -> Result:
     plan = cassette.swapped(cassette.plan_of(past), _swaps(args.swap, workspace))
     if args.dry_run:
         return dry_run(plan, workspace.settings)
+    workspace.wait = args.wait
     if args.swap or args.from_step:
         run_id, limits = new_run_id(), {"from_step": args.from_step, **given.limits(args)}
         limits["tape"] = _live(past, plan, run_id, workspace)

@@ -160,7 +160,7 @@ def follow(
 ) -> tuple[list[Outcome], ForceError | None]:
     """Run `plan` before the user's eyes; return the steps' outcomes in the order of their ends, and what went wrong.
 
-    `stop` ends the run at the first failure; `limits` are those of `Workspace.line`.
+    `stop` ends the run at the first failure; `limits` are those of `Engine.line`.
     """
     screen = workspace.screen
     screen.note(f"run {run_id}: {plan.workflow.name}, {plural(len(plan.workflow.steps), 'step')}")

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     """First day and day after the last one: of lines, and of day files."""
 
 FILE = "index.db"
-ALL = ("", "~", "", "~")
 _COLUMNS = ", ".join(f"{name} INTEGER NOT NULL" for name in COUNTERS)
 _SUMS = ", ".join(f"sum({name})" for name in COUNTERS)
 _PLUS = ", ".join(f"{name} = {name} + excluded.{name}" for name in COUNTERS)

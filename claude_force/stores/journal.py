@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 LOCK = "lock"
 _NO_TEXTS: Mapping[str, str] = MappingProxyType({})
-_FLAGS = os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
+_FLAGS = os.O_RDWR | os.O_APPEND | os.O_CREAT | files.NO_LINK
 
 
 class Journal:

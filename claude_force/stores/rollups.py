@@ -13,7 +13,7 @@ from .daily import DayFiles
 from .manifest import Generation, Manifest, prepared, sync, without
 from .metrics import FILE
 from .sieve import Sieve, holds_old
-from .tally import counters
+from .tally import COUNTERS, counters
 from .writers import closed
 
 TYPE_CHECKING = False
@@ -203,7 +203,11 @@ def _gzip(path: Path) -> Iterator[BinaryIO]:
 
 
 def _difference(before: Generation, after: Generation) -> dict[str, int]:
-    """Return what a roll did: executions and nanodollars that it summed up, and how many days there are now."""
-    rows = [receipt["counters"] for receipt in after.receipts[len(before.receipts) :]]
-    executions, cost = sum(row[0] for row in rows), sum(row[9] for row in rows)
-    return {"executions": executions, "cost": cost, "days": len(after.days), "waiting": len(after.segments)}
+    """Return what a roll did: executions and nanodollars that it summed up.
+
+    And what there is now: `days`, and segments that are `waiting` for a writer that still has them open.
+    """
+    new = after.receipts[len(before.receipts) :]
+    rows = [dict(zip(COUNTERS, receipt["counters"], strict=True)) for receipt in new]
+    sums = {name: sum(row[name] for row in rows) for name in ("executions", "cost")}
+    return {**sums, "days": len(after.days), "waiting": len(after.segments)}
