@@ -108,6 +108,9 @@ def make(
             warn(text)
 
     agent = cache(find_agent)  # many steps share one file, which is read once
+    if source.task and not (task.strip() or files):
+        hint = f'give it in quotes, as in: claude-force run workflow {source.name} "…", or attach it with -f'
+        raise UsageError(f"workflow '{source.name}' needs a task: {source.task}", hint=hint)
     inputs = _inputs(source, given)
     known = {"task": task, **{f"input.{name}": value for name, value in inputs.items()}}
     route = router and partial(router, known, sum(len(file.text) for file in files))

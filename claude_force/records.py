@@ -94,6 +94,8 @@ class Workflow:
     inputs: tuple[Input, ...] = ()
     source: str = "project"
     path: Path | None = None
+    task: str = ""
+    """What its task has to be, for people; empty if it can do without one."""
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     ReadSchema = Callable[[str], str]
 
 _ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
-_WORKFLOW_KEYS = ("name", "description", "version", "inputs", "steps")
+_WORKFLOW_KEYS = ("name", "description", "version", "task", "inputs", "steps")
 _STEP_KEYS = tuple(f.name for f in fields(Step))
 
 
@@ -47,6 +47,7 @@ def parse(
         inputs=_inputs(data.get("inputs", {}), where),
         source=source,
         path=path,
+        task=_typed(data, "task", str, where) or "",
     )
     _check_graph(workflow, where)
     _check_names(workflow, where)

@@ -649,3 +649,12 @@ def test_an_empty_run_id_does_not_begin_a_new_run(far, force):
     assert force("run", "workflow", "two", "x", "--resume", "")[0] == 2
     assert force("run", "workflow", "two", "x", "--from", " ")[0] == 2
     assert far.requests == ()
+
+
+def test_a_workflow_that_needs_a_task_is_not_run_without_one(far, force, project):
+    write(project, "workflows/one.toml", 'task = "the question"\n[[steps]]\nid = "a"\nagent = "echo"\n')
+    write(project, "notes.txt", "notes")
+    status, _, err = force("run", "workflow", "one")
+    assert (status, far.requests) == (2, ())
+    assert "workflow 'one' needs a task: the question; give it in quotes" in err
+    assert force("run", "workflow", "one", "why?")[0] == 0

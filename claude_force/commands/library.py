@@ -108,9 +108,10 @@ def show_workflow(args: Namespace, workspace: Workspace) -> Result:
     rows = [(s.id, s.agent, ", ".join(s.dependencies), first_line(s.task)) for s in found.steps]
     given = [f"  --input {i.name}={'…' if i.default is None else i.default}  {i.description}" for i in found.inputs]
     width = workspace.screen.page
-    parts = [f"{found.name}: {found.description}", f"source: {found.source}, {found.path}", "\n".join(given)]
+    task = found.task and f"task: {found.task}"
+    parts = [f"{found.name}: {found.description}", f"source: {found.source}, {found.path}", task, "\n".join(given)]
     parts.append(table(("STEP", "AGENT", "AFTER", "TASK"), rows, width=width))
-    return Result(_entry(found, inputs=inputs, steps=steps), "\n\n".join(p for p in parts if p))
+    return Result(_entry(found, task=found.task or None, inputs=inputs, steps=steps), "\n\n".join(p for p in parts if p))
 
 
 def graph_options(parser: ArgumentParser) -> None:
