@@ -111,7 +111,9 @@ def show_workflow(args: Namespace, workspace: Workspace) -> Result:
     task = found.task and f"task: {found.task}"
     parts = [f"{found.name}: {found.description}", f"source: {found.source}, {found.path}", task, "\n".join(given)]
     parts.append(table(("STEP", "AGENT", "AFTER", "TASK"), rows, width=width))
-    return Result(_entry(found, task=found.task or None, inputs=inputs, steps=steps), "\n\n".join(p for p in parts if p))
+    return Result(
+        _entry(found, task=found.task or None, inputs=inputs, steps=steps), "\n\n".join(p for p in parts if p)
+    )
 
 
 def graph_options(parser: ArgumentParser) -> None:
