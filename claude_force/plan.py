@@ -12,7 +12,7 @@ from . import attachments, dag, globs, listing, prompt
 from .errors import NotFound, UsageError, ValidationError
 from .frozen import dataclass, replace
 from .models import find
-from .prefixes import marked, shared
+from .prefixes import marked
 from .prompt import fence
 from .records import Document, Outcome, Step, Workflow, canonical
 from .schema import wire
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from .config import Settings
     from .models import Model
+    from .prefixes import Prefix
     from .records import Agent, Request, Skill
     from .routing import Route, Router
 
@@ -124,9 +125,9 @@ def single(agent: str, **settings: Any) -> Workflow:
     return Workflow(agent, (Step(agent, agent, **settings),), source="agent")
 
 
-def preview(plan: Plan) -> Iterator[tuple[Job, Item | None, Request]]:
-    """Yield every request of `plan`, with a note in the place of what only the answers will bring."""
-    plan = marked(plan, shared(plan))
+def preview(plan: Plan, prefixes: Sequence[Prefix]) -> Iterator[tuple[Job, Item | None, Request]]:
+    """Yield every request of `plan`, whose calls share `prefixes`, with notes in the place of what answers bring."""
+    plan = marked(plan, prefixes)
     unknown: dict[str, Outcome] = {}
     for step_id in dag.order(plan.workflow):
         job = plan.jobs[step_id]

@@ -1,6 +1,7 @@
 """Every test has a home, a project and an environment of its own, and speaks to a real local server."""
 
 import os
+from contextlib import ExitStack
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -28,3 +29,17 @@ def project(tmp_path, monkeypatch):
     (directory / ".claude").mkdir(parents=True)
     monkeypatch.chdir(directory)
     return directory
+
+
+@pytest.fixture
+def stdin(monkeypatch):
+    """A terminal on which a person types what they were given to type."""
+    with ExitStack() as opened:
+
+        def types(text):
+            person, terminal = os.openpty()
+            opened.callback(os.close, person)
+            monkeypatch.setattr("sys.stdin", opened.enter_context(open(terminal, encoding="utf-8")))
+            os.write(person, text.encode())
+
+        yield types

@@ -189,6 +189,7 @@ def test_a_terminal_that_has_gone_ends_nothing_else():
     board.ended(ok("a"))
     board.screen.warn("nobody hears")
     board.close()
+    assert not board._ticker.is_alive()
     terminal.reader.join(timeout=20)
     os.close(terminal.end)
 

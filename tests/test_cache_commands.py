@@ -5,7 +5,7 @@ import json
 import os
 import sqlite3
 from argparse import ArgumentParser, Namespace
-from contextlib import ExitStack, closing
+from contextlib import closing
 
 import pytest
 
@@ -28,21 +28,6 @@ def said():
 def workspace(project, said):
     with Workspace(screen=Screen(stdout=io.StringIO(), stderr=said)) as opened:
         yield opened
-
-
-@pytest.fixture
-def stdin(monkeypatch):
-    """A terminal on which a person types what they were given to type."""
-
-    with ExitStack() as opened:
-
-        def types(text):
-            person, terminal = os.openpty()
-            opened.callback(os.close, person)
-            monkeypatch.setattr("sys.stdin", opened.enter_context(open(terminal, encoding="utf-8")))
-            os.write(person, text.encode())
-
-        yield types
 
 
 def command(name, workspace, *words):

@@ -2,11 +2,9 @@
 
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 from contextlib import contextmanager
 from email.utils import formatdate
@@ -18,6 +16,8 @@ import pytest
 from claude_force import cli
 from claude_force.commands import doctor, machine
 from claude_force.simulator import Behaviour, Simulator
+
+from .processes import unprivileged
 
 KEY = "sk-ant-api03-not-to-be-seen"
 MODELS = '{"data": [{"id": "claude-haiku-5-5"}], "has_more": false}'
@@ -393,22 +393,6 @@ def test_state_that_others_can_read_is_warned_of(project, connected, checks):
     status, found, _ = checks()
     assert (status, found["privacy"]["status"]) == (0, "warning")
     assert "metrics, state.db in" in found["privacy"]["found"]
-
-
-@contextmanager
-def unprivileged():
-    """A directory of a user who may not do everything, as which the body runs."""
-    place = Path(tempfile.mkdtemp())
-    root = os.geteuid() == 0
-    if root:
-        os.chown(place, 65534, 65534)
-        os.seteuid(65534)
-    try:
-        yield place
-    finally:
-        if root:
-            os.seteuid(0)
-        shutil.rmtree(place)
 
 
 def test_a_project_and_a_home_that_cannot_be_written_are_problems(monkeypatch, checks):

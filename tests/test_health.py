@@ -2,14 +2,11 @@
 
 import json
 import os
-import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
-import tempfile
 from contextlib import closing, contextmanager
-from pathlib import Path
 
 import pytest
 
@@ -29,6 +26,7 @@ from claude_force.stores.state import open_state
 from claude_force.workspace import Workspace
 
 from .executions import NOW, line, powers
+from .processes import unprivileged
 
 STORES = {
     "cache": "cache/responses.db",
@@ -282,27 +280,18 @@ def test_a_file_that_somebody_writes_to_while_it_is_read_without_a_lock_is_read_
 
 
 @contextmanager
-def unprivileged():
+def unprivileged_project():
     """A project of a user who may not do everything, as which the body runs."""
-    place = Path(tempfile.mkdtemp())
-    root = os.geteuid() == 0
-    if root:
-        os.chown(place, 65534, 65534)
-        os.seteuid(65534)
-    try:
+    with unprivileged() as place:
         (place / ".claude" / "metrics").mkdir(parents=True, mode=0o700)
         yield place
-    finally:
-        if root:
-            os.seteuid(0)
-        shutil.rmtree(place)
 
 
 @pytest.mark.parametrize(
     ("name", "file"), [("memory", "agent_memory.db"), ("metrics", "metrics/executions.jsonl"), ("metrics", "metrics")]
 )
 def test_what_cannot_be_opened_is_a_problem(name, file, monkeypatch, checks):
-    with unprivileged() as place:
+    with unprivileged_project() as place:
         path = place / ".claude" / file
         if not path.exists():
             path.write_text("")

@@ -4,7 +4,6 @@ import io
 import json
 import os
 from argparse import ArgumentError, ArgumentParser
-from contextlib import ExitStack
 
 import pytest
 
@@ -47,20 +46,6 @@ def filled(workspace, clock):
             agent, task, f"result {number}", success=agent == "writer", metadata={"n": number}
         )
     return workspace
-
-
-@pytest.fixture
-def stdin(monkeypatch):
-    """A terminal on which a person types what they were given to type."""
-    with ExitStack() as opened:
-
-        def types(text):
-            person, terminal = os.openpty()
-            opened.callback(os.close, person)
-            monkeypatch.setattr("sys.stdin", opened.enter_context(open(terminal, encoding="utf-8")))
-            os.write(person, text.encode())
-
-        yield types
 
 
 def command(name, workspace, *words):

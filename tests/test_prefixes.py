@@ -143,7 +143,7 @@ cases = st.lists(
 @given(cases)
 def test_a_block_is_marked_only_where_another_call_has_all_the_blocks_up_to_it(drawn):
     made = plan(*(job(f"s{n}", agent=a, skills=s, files=f) for n, (a, s, f) in enumerate(drawn)))
-    requests = [request for _, _, request in plans.preview(made)]
+    requests = [request for _, _, request in plans.preview(made, shared(made))]
     prefixes = [
         tuple(block.text for block in (*r.system, *r.user))[: i + 1]
         for r in requests

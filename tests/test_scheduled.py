@@ -5,7 +5,6 @@ import json
 import os
 import re
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -23,6 +22,8 @@ from claude_force.output import Screen
 from claude_force.records import Result
 from claude_force.simulator import Behaviour, Simulator
 from claude_force.workspace import Workspace
+
+from .processes import started
 
 DONE = Result({"run_id": "id"}, "done")
 NOON = time.mktime((2026, 11, 22, 12, 0, 0, 0, 0, -1))
@@ -86,18 +87,6 @@ def unattended(place, said):
             return scheduled.unattended(command)(parser.parse_args(words), workspace)
 
     return call
-
-
-@contextmanager
-def started(*words, **settings):
-    """A running command line, killed at the end if it still runs."""
-    command = [sys.executable, "-m", "claude_force", *words]
-    streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen(command, text=True, **{**streams, **settings}) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
 
 
 def ended(*words):

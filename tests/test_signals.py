@@ -16,6 +16,8 @@ import pytest
 
 from claude_force.simulator import Behaviour, Simulator
 
+from .processes import started
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 HANG = "[[simulate: hang]]"
 
@@ -41,18 +43,6 @@ def far(simulator, project):
         step.format("first", "[[simulate: reply=<<ok>>]]") + step.format("last", HANG) + 'dependencies = ["first"]\n'
     )
     return simulator
-
-
-@contextmanager
-def started(*words, **settings):
-    """A running command line, killed at the end if it still runs."""
-    command = [sys.executable, "-m", "claude_force", *words]
-    streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen(command, text=True, **{**streams, **settings}) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
 
 
 def ended(process):

@@ -128,7 +128,7 @@ def _gathered(args: Namespace, workspace: Workspace, *, hourly: bool = False) ->
     try:
         sums = gather(directory, _span(args, time.time()), hourly=hourly)
     except OSError as error:
-        raise ForceError(f"cannot read {error.filename or directory}: {reason(error)}") from None
+        raise _unreadable(error, directory) from None
     if sums.damaged:
         where = f"{directory / 'executions.jsonl'}: {plural(sums.damaged, 'damaged line')} skipped"
         workspace.screen.warn(f"{where}; claude-force metrics verify names them")

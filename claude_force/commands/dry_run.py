@@ -28,10 +28,11 @@ def dry_run(plan: Plan, settings: Settings) -> Result:
 
     Outputs of steps stand as notes in their place.
     """
-    priced = [_priced(job, item, request, settings) for job, item, request in plans.preview(plan)]
+    found = prefixes.shared(plan)
+    priced = [_priced(job, item, request, settings) for job, item, request in plans.preview(plan, found)]
     most = models.total(cost for _, cost in priced)
     requests = [entry for entry, _ in priced]
-    shared = [(prefix, prefixes.saving(prefix, settings.prices)) for prefix in prefixes.shared(plan)]
+    shared = [(prefix, prefixes.saving(prefix, settings.prices)) for prefix in found]
     data = {
         "schema_version": 1,
         "dry_run": True,
