@@ -17,8 +17,12 @@ _PATIENCE_SECONDS = 0.9
 """How long what was in flight may take to be recorded: a lock that another process holds is not waited for."""
 
 
-def main() -> None:
-    """Run the command line in `sys.argv` and end the process with its status."""
+def main() -> NoReturn:
+    """Run the command line in `sys.argv` and end the process with its status.
+
+    All that was opened is closed by then, and what is left, the system takes back faster than the interpreter, which
+    would take everything apart first: a tenth of the time of an answer from the cache.
+    """
     if sys.version_info < (3, 11):  # noqa: UP036  # a clone can be run without pip, which would have said so
         version = ".".join(map(str, sys.version_info[:2]))
         sys.exit(f"claude-force: error: needs Python 3.11 or later, this is {version}")
@@ -34,7 +38,7 @@ def main() -> None:
     if status == 130:
         _end_interrupted()
     _flush()
-    sys.exit(status)
+    os._exit(status)
 
 
 def _flush() -> None:

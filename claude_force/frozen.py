@@ -75,7 +75,7 @@ def _init(self: Any, *args: Any, **values: Any) -> None:
     for name, make in self.FACTORIES.items():
         if name not in given:
             given[name] = make()
-    if given.keys() != self.FIELDS.keys() or not values.keys().isdisjoint([*self.FIELDS][: len(args)]):
+    if given.keys() != self.FIELDS.keys() or (args and not values.keys().isdisjoint([*self.FIELDS][: len(args)])):
         wrong = sorted(given.keys() ^ self.FIELDS.keys())
         raise TypeError(f"{type(self).__name__} has {', '.join(self.FIELDS)}; missing, unknown or twice: {wrong}")
     if len(args) > len(self.FIELDS):

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     Kind = Literal["agent", "skill"]
     Warn = Callable[[str], None]
     Entry = tuple[Path, "Shelf", Document | Problem]
+    Read = Callable[[Kind, "Shelf", Warn], dict[str, Entry]]
 
 AGENT_FIELDS = ("name", "description", "model", "effort", "skills", "domains", "max_tokens", "max-tokens")
 """The fields of an agent's file that have an effect here."""
@@ -70,18 +71,36 @@ def bundled_shelf() -> Shelf:
     return Shelf("bundled", root / "agents", root / "skills", package / "workflows")
 
 
-def find_agent(shelves: Sequence[Shelf], name: str, *, warn: Warn = _warn) -> Agent:
+def catalogue(kind: Kind, place: Shelf, warn: Warn) -> dict[str, Entry]:
+    """Read one shelf. Of two with one name the file that is called so comes first, and then the first path."""
+    found: dict[str, Entry] = {}
+    for name, path, document in scan(kind, place):
+        if isinstance(document, Problem):
+            warn(str(document))
+        if name not in found:
+            found[name] = path, place, document
+            continue
+        kept, other = found[name][0], path
+        if path == _place(kind, place, name):
+            kept, other = other, kept
+            found[name] = path, place, document
+        warn(_shadowed(other, kept, name))
+    return found
+
+
+def find_agent(shelves: Sequence[Shelf], name: str, *, warn: Warn = _warn, read: Read = catalogue) -> Agent:
     """Return the agent called `name`, or what the name means without regard to case, spaces and underscores.
 
-    Raises NotFound, and ValidationError if its file cannot be used.
+    Who looks up many gives a `read` that reads each shelf once, as `cache(catalogue)` does. Raises NotFound, and
+    ValidationError if its file cannot be used.
     """
-    path, place, document = _find("agent", shelves, name, warn)
+    path, place, document = _find("agent", shelves, name, warn, read)
     return _agent(path, place.source, _sound(document))
 
 
-def find_skill(shelves: Sequence[Shelf], name: str, *, warn: Warn = _warn) -> Skill:
+def find_skill(shelves: Sequence[Shelf], name: str, *, warn: Warn = _warn, read: Read = catalogue) -> Skill:
     """Return the skill called `name`, as `find_agent` does."""
-    path, place, document = _find("skill", shelves, name, warn)
+    path, place, document = _find("skill", shelves, name, warn, read)
     return _skill(path, place.source, _sound(document))
 
 
@@ -229,12 +248,12 @@ def _summary(body: str) -> str:
     return " ".join(paragraph) or heading
 
 
-def _find(kind: Kind, shelves: Sequence[Shelf], name: str, warn: Warn) -> Entry:
+def _find(kind: Kind, shelves: Sequence[Shelf], name: str, warn: Warn, read: Read) -> Entry:
     known: dict[str, Entry] = {}
     for place in shelves:
         if direct := _direct(kind, place, name):
             return direct
-        for other, entry in _catalogue(kind, place, warn).items():
+        for other, entry in read(kind, place, warn).items():
             known.setdefault(other, entry)
         if name in known:
             break
@@ -243,16 +262,20 @@ def _find(kind: Kind, shelves: Sequence[Shelf], name: str, warn: Warn) -> Entry:
 
 def _direct(kind: Kind, place: Shelf, name: str) -> Entry | None:
     """Return what lies where its name says, so that the rest of the shelf need not be read."""
-    path = _place(kind, place, name)
-    if name in {"", ".", ".."} or Path(name).name != name or not os.path.lexists(path):
+    if name in {"", ".", ".."} or os.path.basename(name) != name or not os.path.lexists(_spelled(kind, place, name)):
         return None
+    path = _place(kind, place, name)
     document = read_document(path, place.boundary)
     named = kind == "skill" or _name(kind, path, document) == name  # a skill's name is that of its directory
     return (path, place, document) if named else None
 
 
 def _place(kind: Kind, place: Shelf, name: str) -> Path:
-    return place.agents / f"{name}.md" if kind == "agent" else place.skills / name / "SKILL.md"
+    return Path(_spelled(kind, place, name))
+
+
+def _spelled(kind: Kind, place: Shelf, name: str) -> str:
+    return f"{place.agents}{os.sep}{name}.md" if kind == "agent" else os.path.join(place.skills, name, "SKILL.md")
 
 
 def _match(kind: str, name: str, known: Iterable[str]) -> str:
@@ -270,30 +293,13 @@ def _usable(kind: Kind, shelves: Sequence[Shelf], warn: Warn) -> Iterator[tuple[
     """Yield path, source and text of every agent or skill that is not shadowed, by name."""
     known: dict[str, Entry] = {}
     for place in shelves:
-        known = _catalogue(kind, place, warn) | known
+        known = catalogue(kind, place, warn) | known
     for _, (path, place, document) in sorted(known.items()):
         if isinstance(document, Document):
             if wrong := next(faults(kind, path, document), None):
                 warn(str(wrong))
             else:
                 yield path, place.source, document
-
-
-def _catalogue(kind: Kind, place: Shelf, warn: Warn) -> dict[str, Entry]:
-    """Read one shelf. Of two with one name the file that is called so comes first, and then the first path."""
-    found: dict[str, Entry] = {}
-    for name, path, document in scan(kind, place):
-        if isinstance(document, Problem):
-            warn(str(document))
-        if name not in found:
-            found[name] = path, place, document
-            continue
-        kept, other = found[name][0], path
-        if path == _place(kind, place, name):
-            kept, other = other, kept
-            found[name] = path, place, document
-        warn(_shadowed(other, kept, name))
-    return found
 
 
 def _workflow_files(shelves: Sequence[Shelf], warn: Warn) -> dict[str, tuple[Path, Shelf]]:

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 UNCLOSED = "the front matter that opens here is never closed by a line '---'"
 
-# A line at the margin opens a field for certain only if it has one of these names: in a broken description
-# examples stand at the margin too, and their "user:" and "assistant:" are text. Names that such examples
-# use as words (agent, context, shell) are left out; where nothing is unsound any name opens a field.
+# A line at the margin opens a field for certain only if it has one of these names: examples in a broken description
+# stand there too, and their "user:" is text. Names that are words in such examples (agent, context, shell) are left
+# out; where nothing is unsound any name opens a field.
 _NAMES = """
 name description tools disallowedTools model permissionMode maxTurns skills mcpServers hooks memory background effort
 isolation color initialPrompt max_tokens max-tokens emoji vibe author services version category tags allowedTools
@@ -42,7 +42,6 @@ _SINGLE = r"'(?>(?:[^']++|'')*)'"
 _ENTRY = rf"{_DOUBLE}|{_SINGLE}|[^ \t\n\"'\[\]{{}},:](?>(?:[^\[\]{{}},:]|:(?![ \t\n]))*)"
 _END = r"[ \t]*+(?:(?<=[ \t])#[^\n]*+)?\n"
 _BLOCK = rf"[ \t]*+[|>](?:[-+]?[1-9]?|[1-9][-+]){_END}"
-
 # The look-behind keeps a long run of blanks from being tried again from each of its blanks.
 _BREAK = r"(?<![ \t])[ \t]*+\n[ \t\n]*+"
 _HEX = r"x[0-9A-Fa-f]{2}|u[0-9A-Fa-f]{4}|U00(?:0[0-9A-Fa-f]|10)[0-9A-Fa-f]{4}"
@@ -108,8 +107,8 @@ def as_list(value: str | list[str], *, spaces: bool = False) -> list[str]:
             depth = max(0, depth + (1 if sign == "(" else -1))
         elif depth == 0 and (sign == "," or (spaces and sign.isspace())):
             cuts.append(place)
-    entries = (value[start + 1 : end].strip() for start, end in zip(cuts, [*cuts[1:], len(value)], strict=True))
-    return [entry for entry in entries if entry]
+    pairs = zip(cuts, [*cuts[1:], len(value)], strict=True)
+    return [entry for start, end in pairs if (entry := value[start + 1 : end].strip())]
 
 
 def as_int(value: str | list[str]) -> int:
@@ -124,9 +123,8 @@ def _fences(lines: list[str]) -> tuple[int, int]:
     first = next((at for at, line in enumerate(lines) if line.strip()), 0)
     if lines[first].strip() != "---":
         return first, first
-    indent = _indent(lines[first])
     closing = (at for at in range(first + 1, len(lines)) if lines[at].strip() in {"---", "..."})
-    return first, next((at for at in closing if _indent(lines[at]) <= indent), len(lines))
+    return first, next((at for at in closing if _indent(lines[at]) <= _indent(lines[first])), len(lines))
 
 
 def _has_fields(lines: list[str]) -> bool:
@@ -149,8 +147,7 @@ def _key(line: str) -> str:
     name, colon, value = line.partition(":")
     if not colon or value[:1] not in {"", " ", "\t"}:
         return ""
-    name = name.rstrip(" \t")
-    if len(name) > 2 and name[0] == name[-1] and name[0] in "\"'":
+    if len(name := name.rstrip(" \t")) > 2 and name[0] == name[-1] and name[0] in "\"'":
         return name[1:-1]
     return name if name.replace("-", "_").replace(".", "_").isidentifier() else ""
 
@@ -196,6 +193,8 @@ def _style(block: str, value: int, end: int) -> tuple[str, int]:
     text = block[value:end].strip(" \t")
     if text[:1] in {"", "#"}:
         return "nested", end + 1
+    if _is_plainly_quoted(text):
+        return "closed", end + 1
     if text[0] in "\"'[{":
         closed = re.compile(_closed_pattern()).match(block, value)
         return ("closed", closed.end()) if closed else ("broken", end + 1)
@@ -203,6 +202,11 @@ def _style(block: str, value: int, end: int) -> tuple[str, int]:
         return "block" if re.match(_BLOCK, block[value : end + 1]) else "broken", end + 1
     reserved = text[0] in _RESERVED or (text[0] in "-?:" and text[1:2] in {"", " ", "\t"})
     return "broken" if reserved or _has_colon(text) else "plain", end + 1
+
+
+def _is_plainly_quoted(text: str) -> bool:
+    """Whether `text` is a string in double quotes without escapes: most are, and compile no pattern, 1 ms."""
+    return len(text) > 1 and text[0] == text[-1] == '"' and text.count('"') == 2 and not set("\\\n") & set(text)
 
 
 def _follows(style: str, line: str) -> bool:
@@ -257,8 +261,7 @@ def _value(name: str, style: str, raw: str, *, sound: bool) -> str | list[str]:
         raw = re.sub(r"(?m)^[ \t]*+#.*$", "", raw)
     elif style != "nested" and name not in _PROSE:  # only prose goes on at the margin
         raw = re.split(r"\n(?=[^ \t\n])", raw, maxsplit=1)[0]
-    read = _nested if style == "nested" else _scalar
-    return read(raw, comments=sound and name not in _PROSE)
+    return (_nested if style == "nested" else _scalar)(raw, comments=sound and name not in _PROSE)
 
 
 def _scalar(raw: str, *, comments: bool = False) -> str:
@@ -285,16 +288,16 @@ def _fold(match: re.Match[str]) -> str:
 
 
 def _unescape(match: re.Match[str]) -> str:
-    code = match[1]
-    if code is None or code[0] == "\n":
+    if not (code := match[1]) or code[0] == "\n":
         return "" if code else _fold(match)
     return chr(int(code[1:], 16)) if len(code) > 1 else _ESCAPES.get(code, match[0])
 
 
 def _closed(raw: str, *, sound: bool) -> str | list[str]:
     """Decode a quoted scalar, or a flow list; a flow mapping, or a list that holds one, is its own text."""
-    match = re.match(_closed_pattern(), raw)
-    assert match is not None
+    if _is_plainly_quoted(text := raw.strip(" \t\n")):
+        return text[1:-1]
+    match = next(re.finditer(_closed_pattern(), raw))
     token, rest = match["token"], "" if sound else raw[match.end() :].strip(" \t\n")
     if rest:
         return f"{_scalar(token)} {_scalar(rest)}"

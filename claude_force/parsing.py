@@ -87,6 +87,10 @@ GROUPS = {
 }
 
 
+# All words here are English: to look for translations of those of argparse alone takes 1 ms and finds none.
+argparse._ = str  # type: ignore[attr-defined]
+
+
 def function_of(command: str, suffix: str = "") -> Any:
     """Return the function of `command`, or with `_options` the one that adds its options, None if it takes none."""
     module, function, _ = COMMANDS[command]

@@ -15,9 +15,7 @@ from .models import find
 from .prefixes import marked
 from .prompt import fence
 from .records import Document, Outcome, Step, Workflow, canonical
-from .schema import wire
 from .templates import names, render, sole_name
-from .workflow import implied_inputs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -235,12 +233,18 @@ def _job(
     if effort and effort not in model.efforts:
         warn(f"{model.id} takes no effort '{effort}'; it is left out")
         effort = None
-    schema = canonical(wire(json.loads(step.schema))) if step.schema else None
+    schema = _on_the_wire(step.schema) if step.schema else None
     return Job(step, agent, find_skills(agent, step), model, max_tokens, effort, schema, routed)
 
 
+def _on_the_wire(schema: str) -> str:
+    from .schema import wire  # 1 ms that steps without a schema need not pay
+
+    return canonical(wire(json.loads(schema)))
+
+
 def _inputs(source: Workflow, given: Mapping[str, str]) -> dict[str, str]:
-    known = [i.name for i in source.inputs] or list(implied_inputs(source))
+    known = [i.name for i in source.inputs] or _implied_inputs(source)
     for name in given:
         if name not in known:
             raise NotFound("input", name, known, where=f"workflow '{source.name}': ")
@@ -249,6 +253,14 @@ def _inputs(source: Workflow, given: Mapping[str, str]) -> dict[str, str]:
         if name not in values:
             raise UsageError(f"workflow '{source.name}' needs input '{name}'", hint=f"give --input {name}=VALUE")
     return values
+
+
+def _implied_inputs(source: Workflow) -> list[str]:
+    if source.source == "agent":
+        return []
+    from .workflow import implied_inputs  # 1 ms that single agents need not pay
+
+    return list(implied_inputs(source))
 
 
 def _render(plan: Plan, text: str, item: Item | None = None) -> str:
