@@ -139,9 +139,10 @@ class Engine:
 
     def _pool(self, plan: Plan, count: int) -> Pool:
         """Return where the calls of `plan` are made; threads serve all runs of this workspace that want as many."""
-        if len(plan.jobs) == 1 and plan.workflow.steps[0].foreach is None:
-            return pools.Aside()
-        if count == 1:
+        alone = len(plan.jobs) == 1 and plan.workflow.steps[0].foreach is None
+        if alone and self._transport is None:
+            return pools.Aside()  # the stores are opened while the first answer is awaited
+        if alone or count == 1:
             return pools.Inline()
         if count not in self._pools:
             self._pools[count] = pools.threads(count)

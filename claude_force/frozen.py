@@ -33,7 +33,11 @@ else:
 
     def replace(record: Any, /, **changes: Any) -> Any:
         """Return a copy of `record` with `changes`; raises TypeError for a field that it has not."""
-        return type(record)(**{**record.__dict__, **changes})
+        if not changes.keys() <= record.FIELDS.keys():
+            raise TypeError(f"{type(record).__name__} has no {sorted(changes.keys() - record.FIELDS.keys())}")
+        copy = object.__new__(type(record))
+        copy.__dict__.update(record.__dict__, **changes)
+        return copy
 
 
 class Field:
@@ -71,7 +75,8 @@ def _described(cls: Any, name: str, kind: str) -> Field:
 
 
 def _init(self: Any, *args: Any, **values: Any) -> None:
-    given = {**self.DEFAULTS, **dict(zip(self.FIELDS, args, strict=False)), **values}
+    named = dict(zip(self.FIELDS, args, strict=False)) if args else {}
+    given = {**self.DEFAULTS, **named, **values}
     for name, make in self.FACTORIES.items():
         if name not in given:
             given[name] = make()
