@@ -52,8 +52,8 @@ def of(plans: Iterable[Plan], *, skills: Iterable[Skill] = (), default_model: st
 
 
 def resolved(source: Workflow, plan: Callable[..., Plan]) -> Plan:
-    """Return what `plan` makes of `source` without the files and inputs that only a run is given."""
-    bare = replace(source, steps=tuple(replace(step, files=()) for step in source.steps))
+    """Return what `plan` makes of `source` without the task, files and inputs that only a run is given."""
+    bare = replace(source, task="", steps=tuple(replace(step, files=()) for step in source.steps))
     names = [i.name for i in source.inputs] or implied_inputs(source)
     return replace(plan(bare, "", given=dict.fromkeys(names, "")), workflow=source)
 

@@ -333,6 +333,12 @@ def test_a_workflow_with_inputs_that_it_does_not_declare_can_be_locked(place, lo
     assert lock("review").exit_code == 0
 
 
+def test_a_workflow_that_needs_a_task_can_be_locked_without_one(place, lock, check):
+    write(place / "workflows" / "needy.toml", 'task = "what for"\n[[steps]]\nid = "a"\nagent = "writer"\n')
+    assert lock().data["workflows"] == 2
+    check("needy")
+
+
 def test_a_workflow_named_by_its_path_is_locked_and_accepted_by_it(place, lock, check, project):
     write(project / "ci.toml", '[[steps]]\nid = "a"\nagent = "writer"\ntask = "x"\n')
     with pytest.raises(ConfigError):
