@@ -14,12 +14,13 @@ from collections import Counter
 from hashlib import sha256
 from pathlib import Path
 
-from claude_force import library, models, prompt, routing
+from claude_force import config, library, models, prompt, routing
 from claude_force.records import Usage
 from claude_force.routing import TIERS
 
 LABELLED = Path(__file__).parent.parent / "tests" / "data" / "labelled_routing.jsonl"
-BASELINES = ("the agent's own model", "always sonnet", "always opus")
+DEFAULT = config.Settings().default_model
+BASELINES = ("the agent's own model", f"always {DEFAULT}, the default model of claude.json", "always opus")
 DEFAULT_MAX_TOKENS = 16_000
 _RATES = ("too small", "too large", "false alarms")
 _NEVER = ("critical on the small model", "critical below the agent's own", "critical below the label")
@@ -39,6 +40,7 @@ def figures(rows: list[dict]) -> dict:
 
     A saving is the share of the cost of a baseline; the ceiling is what the labels themselves would save. Costs are
     those of the real request and of an answer of the labelled length, equally long on every model, at today's prices.
+    What a model thinks before it answers is in no label, so what a lower effort saves is not counted.
     """
     shelf = library.bundled_shelf()
     agents = {agent.name: agent for agent in library.list_agents((shelf,), warn=print)}
@@ -51,7 +53,7 @@ def figures(rows: list[dict]) -> dict:
         route = routing.route(agent, row["task"], default=own)
         pairs[row["tier"], route.tier] += 1
         counts.update(_errors(row, TIERS.index(route.tier), own, bool(route.risk)))
-        chosen = {"routed": route.model, "labels": row["tier"], BASELINES[0]: own, BASELINES[1]: "sonnet"}
+        chosen = {"routed": route.model, "labels": row["tier"], BASELINES[0]: own, BASELINES[1]: DEFAULT}
         for name, model in {**chosen, BASELINES[2]: "opus"}.items():
             costs[name] += _cost(row, agent, model, shelf)
     return {"tasks": len(rows), "pairs": pairs, "counts": counts, "costs": costs}

@@ -64,6 +64,13 @@ def test_what_is_not_understood_stays_with_the_agents_own_model(model):
     assert "not recognised" in found.reasons[1]
 
 
+def test_what_is_not_understood_and_yet_moved_up_is_not_said_to_stay():
+    found = route(agent("haiku"), "Frobnicate the production database", default="haiku")
+    assert (found.tier, found.kind) == ("sonnet", "")
+    assert found.reasons[1] == "What the task asks for is not recognised, which moves no model by itself."
+    assert "can do harm: sonnet at least." in found.reasons[2]
+
+
 def test_a_short_question_is_small_but_a_request_with_a_question_mark_is_not():
     assert tier("varchar or text?", "opus") == "haiku"
     assert tier("could you frobnicate the quux?", "opus") == "opus"

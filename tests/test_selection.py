@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from claude_force.library import bundled_shelf, list_agents, list_skills
 from claude_force.records import Agent
-from claude_force.selection.bm25 import Index
+from claude_force.selection.bm25 import Index, distinct
 from claude_force.selection.confidence import calibration, chosen, shares
 from claude_force.selection.lexical import index_of, reason, recommend
 from claude_force.selection.profile import headings, phrases, profiles
@@ -19,6 +19,10 @@ from claude_force.selection.terms import stem_of, terms
 TASKS = [
     json.loads(line)
     for line in (Path(__file__).parent / "data" / "labelled_tasks.jsonl").read_text(encoding="utf-8").splitlines()
+]
+SHORT = [
+    json.loads(line)
+    for line in (Path(__file__).parent / "data" / "labelled_short_tasks.jsonl").read_text(encoding="utf-8").splitlines()
 ]
 
 
@@ -53,7 +57,21 @@ def test_there_are_enough_tasks_and_enough_that_no_agent_fits():
 
 
 def test_a_task_is_kept_aside_by_its_id_alone():
-    assert all((task["set"] == "held") == (sha256(task["id"].encode()).digest()[0] % 3 == 0) for task in TASKS)
+    assert all((t["set"] == "held") == (sha256(t["id"].encode()).digest()[0] % 3 == 0) for t in TASKS + SHORT)
+
+
+def test_the_short_tasks_are_short_and_name_agents_that_exist(agents):
+    assert len({task["task"] for task in SHORT}) == len(SHORT) >= 60
+    assert max(len(task["task"].split()) for task in SHORT) <= 4
+    assert {name for task in SHORT for name in task["agents"]} == {a.name for a in agents}
+
+
+@pytest.mark.parametrize("which", ["tuned", "held"])
+def test_a_task_of_a_few_words_is_mostly_understood(agents, which):
+    tasks = [task for task in SHORT if task["set"] == which]
+    first = [next((choice.agent for choice in recommend(task["task"], agents)), None) for task in tasks]
+    right = sum(found in (t["agents"] or [None]) for found, t in zip(first, tasks, strict=True))
+    assert right / len(tasks) >= 0.70
 
 
 @pytest.mark.parametrize("which", ["tuned", "held"])
@@ -101,6 +119,11 @@ def test_an_answer_with_more_confidence_is_right_more_often(agents):
         ("plan", "planned", "planning", "planner"),
         ("dependency", "dependencies"),
         ("release", "released", "releases"),
+        ("session", "sessions"),
+        ("variable", "variables"),
+        ("vulnerability", "vulnerabilities"),
+        ("directive", "directives"),
+        ("credential", "credentials"),
     ],
 )
 def test_forms_of_one_word_have_one_stem(forms):
@@ -167,6 +190,13 @@ def test_the_word_itself_says_more_than_one_of_its_concept():
     assert index.scores("sluggish")[0] > index.scores("slow")[0] > 0
 
 
+def test_a_query_has_each_stem_once_in_the_form_that_means_most():
+    assert [(word, concepts) for word, _, concepts in distinct("tests, the test of tested zebras")] == [
+        ("tests", ("test",)),
+        ("zebras", ()),
+    ]
+
+
 def test_an_index_of_nothing_has_no_scores():
     assert Index([], {}).scores("anything") == []
     assert Index([{"a": ""}], {"a": 1.0}).scores("anything") == [0]
@@ -228,9 +258,19 @@ def test_a_clear_lead_is_surer_than_a_narrow_one():
 
 
 def test_what_shares_nothing_with_the_task_is_never_chosen():
-    assert chosen([0.0], "lexical", 3) == []
-    assert chosen([0.0] * 3, "lexical", 3) == []
-    assert chosen([], "lexical", 3) == []
+    assert chosen([0.0], "lexical", 3, words=1) == []
+    assert chosen([0.0] * 3, "lexical", 3, words=0) == []
+    assert chosen([], "lexical", 3, words=0) == []
+
+
+def test_what_says_nothing_of_the_task_takes_nothing_from_the_others():
+    assert shares([2.0, 0.0, 0.0], scale=1, none=1)[:2] == [*shares([2.0], scale=1, none=1), 0.0]
+
+
+def test_a_low_score_is_enough_for_a_short_task_and_too_little_for_a_long_one():
+    low = [calibration()["lexical"]["least_score"] * 0.9]
+    assert [place for place, _ in chosen(low, "lexical", 3, words=1)] == [0]
+    assert chosen(low, "lexical", 3, words=100) == []
 
 
 def test_the_calibration_says_where_it_comes_from():
@@ -274,9 +314,9 @@ def test_a_reason_names_the_words_where_they_are_and_what_they_mean():
         [{"domains": "latency, load", "name": "tuner"}, {"domains": "bread", "name": "cook"}], {"domains": 1, "name": 1}
     )
     told = reason(index.matches("Tuner for sluggish bread pages", 0))
-    assert told == "name: 'tuner'; domains: 'sluggish' (slow)"
+    assert told == "'tuner' in its name; 'sluggish' (slow) in its domains"
 
 
 def test_a_reason_lists_several_words_as_english_does():
     index = Index([{"name": "alpha beta gamma"}, {"name": "delta"}], {"name": 1})
-    assert reason(index.matches("gamma beta alpha", 0)) == "name: 'gamma', 'beta' and 'alpha'"
+    assert reason(index.matches("gamma beta alpha", 0)) == "'gamma', 'beta' and 'alpha' in its name"

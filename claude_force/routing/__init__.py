@@ -112,7 +112,7 @@ def _tier_of(model: str, prices: Prices) -> int | None:
 def _by_words(reading: Reading, own: int, reasons: list[str]) -> int:
     """Return the tier that the kind of task and its scope ask for."""
     if not reading.kind:
-        reasons.append("What the task asks for is not recognised, so that model stays.")
+        reasons.append("What the task asks for is not recognised, which moves no model by itself.")
         return _by_scope(reading, own, own, reasons)
     level = reading.level
     reasons.append(f"'{reading.cue}' asks to {reading.does}, {_WORK[level]}.")

@@ -7,6 +7,7 @@ before saturation (BM25F), and the inverse document frequency is the one that is
 from __future__ import annotations
 
 from collections import Counter
+from functools import lru_cache
 from math import log
 
 from ..frozen import dataclass
@@ -48,12 +49,12 @@ class Index:
 
     def scores(self, query: str) -> list[float]:
         """Return how well each text matches `query`, 0 where they share nothing."""
-        distinct = _distinct(query)
-        return [sum(match.gain for match in self._found(distinct, place)) for place in range(len(self._counts))]
+        words = distinct(query)
+        return [sum(match.gain for match in self._found(words, place)) for place in range(len(self._counts))]
 
     def matches(self, query: str, place: int) -> list[Match]:
         """Return what of `query` the text at `place` has, what adds most first."""
-        return sorted(self._found(_distinct(query), place), key=lambda match: -match.gain)
+        return sorted(self._found(distinct(query), place), key=lambda match: -match.gain)
 
     def _found(self, query: Sequence[Term], place: int) -> Iterator[Match]:
         seen = set()
@@ -82,20 +83,23 @@ class Index:
         return log(1 + (len(self._counts) - holders + 0.5) / (holders + 0.5))
 
 
-def _distinct(query: str) -> list[Term]:
+@lru_cache(4)  # a query is asked of one text after the other
+def distinct(query: str) -> tuple[Term, ...]:
+    """Return the terms of `query`, each once, in that of its forms that stands for most."""
     found: dict[str, Term] = {}
     for term in terms(query):
         _, stem, concepts = term
         if stem not in found or len(concepts) > len(found[stem][2]):
             found[stem] = term
-    return list(found.values())
+    return tuple(found.values())
 
 
 def _counted(text: str) -> dict[str, int]:
     counts: dict[str, int] = {}
     for _, stem, concepts in terms(text):
-        for key in (stem, *(f"#{name}" for name in concepts)):
-            counts[key] = counts.get(key, 0) + 1
+        counts[stem] = counts.get(stem, 0) + 1
+        for name in concepts:
+            counts[f"#{name}"] = counts.get(f"#{name}", 0) + 1
     return counts
 
 

@@ -1,9 +1,10 @@
 """How likely each of several candidates is right, or none of them, told from their scores.
 
 A multinomial logit with an outside option: candidate i has the share exp(scale * score_i) of the sum over all
-candidates and of exp(none), which stands for "none fits". So an answer is sure where its score is high and the next
-one's is not. Where even the best score is below `least_score`, none fits. All are fitted to labelled tasks, see
-`calibration.json`.
+candidates whose score is not 0 and of exp(none), which stands for "none fits". So an answer is sure where its score is
+high and the next one's is not. Where even the best score is below `least_score`, none fits, unless the task is so short
+that the score is `least_density` times its words: "slow page" says little, but says it plainly. All are fitted to
+labelled tasks, see `calibration.json`.
 """
 
 from __future__ import annotations
@@ -23,17 +24,20 @@ def shares(scores: Sequence[float], *, scale: float, none: float) -> list[float]
     """Return the share of each score, from 0 to 1; what is missing to 1 is the share of "none"."""
     top = max((scale * score for score in scores), default=0.0)
     top = max(top, none)  # taken from all exponents, which leaves the shares as they are and never overflows
-    parts = [exp(scale * score - top) for score in scores]
+    parts = [exp(scale * score - top) if score else 0.0 for score in scores]
     total = sum(parts) + exp(none - top)
     return [part / total for part in parts]
 
 
-def chosen(scores: Sequence[float], method: str, top: int) -> list[tuple[int, float]]:
-    """Return place and confidence of at most `top` candidates worth naming, best first; none if none fits."""
+def chosen(scores: Sequence[float], method: str, top: int, *, words: int) -> list[tuple[int, float]]:
+    """Return place and confidence of at most `top` candidates worth naming, best first; none if none fits.
+
+    `words` is how many different words of the task say something.
+    """
     known = calibration()[method]
     found = shares(scores, scale=known["scale"], none=known["none"])
     order = sorted(range(len(found)), key=lambda place: (-found[place], place))[:top]
-    if not order or scores[order[0]] < known["least_score"]:
+    if not order or scores[order[0]] < min(known["least_score"], known["least_density"] * max(words, 1)):
         return []
     return [(place, found[place]) for place in order if scores[place] > 0 and found[place] >= known["least"]]
 

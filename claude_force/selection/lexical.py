@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from . import Choice
-from .bm25 import Index
+from .bm25 import Index, distinct
 from .confidence import chosen, listed
 from .profile import WEIGHTS, profiles
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ..records import Agent
     from .bm25 import Match
 
+_PLACES = {"descriptions of others": "what others say it is for"}
 _MOST_WORDS = 5
 """Words of a task that a reason names."""
 
@@ -23,7 +24,7 @@ def recommend(task: str, agents: Sequence[Agent], *, top: int = 3) -> list[Choic
     index = index_of(agents)
     return [
         Choice(agents[place].name, round(confidence, 3), reason(index.matches(task, place)))
-        for place, confidence in chosen(index.scores(task), "lexical", top)
+        for place, confidence in chosen(index.scores(task), "lexical", top, words=len(distinct(task)))
     ]
 
 
@@ -39,4 +40,4 @@ def reason(matches: Sequence[Match]) -> str:
         word = match.word.lower()
         differs = match.concept and match.concept != word
         found.setdefault(match.field, []).append(f"'{word}' ({match.concept})" if differs else f"'{word}'")
-    return "; ".join(f"{field}: {listed(words)}" for field, words in found.items())
+    return "; ".join(f"{listed(words)} in {_PLACES.get(field, f'its {field}')}" for field, words in found.items())

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from ..records import Agent
 
-WEIGHTS = {"name": 3.0, "domains": 3.0, "description": 1.5, "descriptions of others": 1.0, "headings": 0.3}
+WEIGHTS = {"name": 3.0, "domains": 3.0, "description": 1.5, "descriptions of others": 1.0}
 """The fields of an agent's profile and what a word in each counts."""
 
 _SENTENCE = re.compile(r"(?<=[.!?;])\s+")
@@ -31,7 +31,6 @@ def profiles(agents: Sequence[Agent]) -> list[dict[str, str]]:
             "domains": ", ".join(agent.domains),
             "description": " ".join(own[agent.name]),
             "descriptions of others": ", ".join(pointed[agent.name]),
-            "headings": headings(agent.prompt),
         }
         for agent in agents
     ]

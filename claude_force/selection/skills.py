@@ -1,11 +1,13 @@
 """Which skills of the library a task needs, so that only these are sent whole and of the others one line.
 
 What an agent, a step, the user or a setting names is needed in any case; of the others, those whose words are enough
-like those of the task. Outputs of other steps and attached files must not be among these words: they are not the
-user's, and the request would change with them.
+like those of the task, or whose name it uses. Outputs of other steps and attached files must not be among these words:
+they are not the user's, and the request would change with them.
 """
 
 from __future__ import annotations
+
+from math import inf
 
 from ..frozen import dataclass
 from .bm25 import Index
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
     from ..records import Skill
+    from .bm25 import Match
 
 _WEIGHTS = {"name": 3.0, "description": 2.0, "headings": 0.3}
 _LINE = 100
@@ -38,11 +41,16 @@ def needed(task: str, skills: Sequence[Skill], *, always: Collection[str] = ()) 
     found = [Need(by_name[name], "named explicitly") for name in dict.fromkeys(always) if name in by_name]
     others = [skill for skill in skills if skill.name not in always]
     index = index_of(skills)
-    scores = dict(zip(by_name, index.scores(task), strict=True))
     places = {name: place for place, name in enumerate(by_name)}
+    matches = {skill.name: index.matches(task, places[skill.name]) for skill in others}
     least = calibration()["skills"]["least"]
-    fitting = sorted((skill for skill in others if scores[skill.name] >= least), key=lambda skill: skill.name)
-    return found + [Need(skill, reason(index.matches(task, places[skill.name]))) for skill in fitting]
+    fitting = sorted((skill for skill in others if relevance(matches[skill.name]) >= least), key=lambda s: s.name)
+    return found + [Need(skill, reason(matches[skill.name])) for skill in fitting]
+
+
+def relevance(matches: Sequence[Match]) -> float:
+    """Return how relevant a skill with these `matches` is: their score, or infinity if its name is among them."""
+    return inf if any(match.field == "name" for match in matches) else sum(match.gain for match in matches)
 
 
 def index_of(skills: Sequence[Skill]) -> Index:

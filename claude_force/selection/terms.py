@@ -21,11 +21,15 @@ if TYPE_CHECKING:
 _WORD = re.compile(r"[^\W_]+")
 
 _SUFFIXES = """
-izations ization ational ations ation itions ition ments ment ances ance ences ence ively ive ness ingly ings ing edly
-ed ers er ors or ably able ibly ible ally al ity ies ied ion ly es e y s
+izations ization ational ations ation itions ition ments ment ances ance ences ence ively ives ive ness ingly ings ing
+edly ed ers er ors or ably ables able ibly ibles ible ally als al ities ity ies ied ions ion ly es e y s
 """
 _ENDINGS = frozenset(_SUFFIXES.split())
-_LONGEST = max(map(len, _ENDINGS))
+_LENGTHS = {
+    letter: sorted({len(ending) for ending in _ENDINGS if ending[-1] == letter}, reverse=True)
+    for letter in {ending[-1] for ending in _ENDINGS}
+}
+"""How long the endings are that end in a letter: most words can have few of them."""
 _LEAST = 3
 """Letters that are left of a word at least."""
 
@@ -64,7 +68,8 @@ def terms(text: str) -> list[Term]:
         concepts: tuple[str, ...] = ()
         for phrase, length, concept in known.get(stem, ()):
             if length == 1 or " ".join(stems[-length:]) == phrase:
-                concepts = (*concepts, concept)
+                if concept not in concepts:
+                    concepts += (concept,)
                 stem = phrase if lower in _STOP_WORDS else stem
         if concepts or lower not in _STOP_WORDS:
             found.append((word, stem, concepts))
@@ -87,9 +92,9 @@ def stem_of(word: str) -> str:
 
 def _ending(word: str) -> int:
     """Return how long the ending is that `word` can lose; a `y` that is part of a sound, as in deploy, stays."""
-    for length in range(min(_LONGEST, len(word) - _LEAST), 0, -1):
+    for length in _LENGTHS.get(word[-1], ()):
         ending = word[-length:]
-        if ending in _ENDINGS and not (ending == "y" and word[-2] in "aeou"):
+        if ending in _ENDINGS and len(word) - length >= _LEAST and not (ending == "y" and word[-2] in "aeou"):
             return length
     return 0
 
@@ -102,9 +107,9 @@ def _words(text: str) -> list[str]:
 def _concepts() -> Mapping[str, Sequence[tuple[str, int, str]]]:
     """Return by the last stem of a word or phrase its stems, how many they are, and the concept that it stands for."""
     table = json.loads(Path(__file__).with_name("concepts.json").read_bytes())
-    found: dict[str, list[tuple[str, int, str]]] = {}
+    found: dict[str, dict[tuple[str, int, str], None]] = {}
     for name, listed in table.items():
         for phrase in listed.split(","):
             stems = [stem_of(word.lower()) for word in _words(phrase)]
-            found.setdefault(stems[-1], []).append((" ".join(stems), len(stems), name))
-    return found
+            found.setdefault(stems[-1], {})[" ".join(stems), len(stems), name] = None  # test and tests are one
+    return {stem: tuple(phrases) for stem, phrases in found.items()}
