@@ -6,6 +6,7 @@ Nothing here reads a file, opens a socket or knows a price.
 from __future__ import annotations
 
 from json import dumps, loads
+from time import gmtime, strftime
 
 from .frozen import dataclass, field, fields
 
@@ -177,6 +178,12 @@ def digest(text: str) -> str:
     from hashlib import sha256  # as above
 
     return sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def iso(seconds: float) -> str:
+    """Return a time in seconds since the epoch as ISO 8601 in UTC with milliseconds: 2026-11-22T04:00:00.000Z."""
+    milliseconds = int(seconds * 1000)
+    return strftime("%Y-%m-%dT%H:%M:%S", gmtime(milliseconds // 1000)) + f".{milliseconds % 1000:03}Z"
 
 
 def canonical(value: Any) -> str:

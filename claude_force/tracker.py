@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from . import models
-from .errors import ForceError
+from .errors import ForceError, UsageError
 from .records import Outcome, Usage, task_hash
 from .reports import analytics
 from .stores.history import Span, gather
@@ -81,12 +81,16 @@ class PerformanceTracker:
         return analytics.by_agent(self._gathered(days))
 
     def costs(self, by: str = "agent", days: float | None = None) -> dict[str, Any]:
-        """Return what `analytics costs` does, by agent, model or workflow. Raises as `summary` does."""
+        """Return what `analytics costs` does, `by` agent, model or workflow.
+
+        Raises as `summary` does, and UsageError for anything else.
+        """
+        if by not in analytics.BY:
+            raise UsageError(f"costs by '{by}': no such grouping", hint=f"use one of {', '.join(analytics.BY)}")
         return analytics.costs(self._gathered(days), by)
 
     def _gathered(self, days: float | None) -> Sums:
-        since = None if days is None else time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(self._clock() - days * 86_400))
-        return gather(self.directory, Span(since))
+        return gather(self.directory, Span() if days is None else Span.of_last(days, self._clock()))
 
 
 class _Failed(ForceError):

@@ -6,6 +6,7 @@ import pickle
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from datetime import UTC
 from io import StringIO
 from zoneinfo import ZoneInfo
@@ -15,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from claude_force.errors import Busy, NotFound
-from claude_force.reports import analytics, analytics_export, trend
+from claude_force.reports import analytics, analytics_export, spreadsheet, trend
 from claude_force.stores import index, summing
 from claude_force.stores.audit import verify
 from claude_force.stores.history import Span, gather
@@ -430,5 +431,35 @@ def test_every_form_of_an_export_holds_every_row(directory, count):
 
 
 def test_rows_as_csv_have_a_heading():
-    assert analytics.csv_text([{"a": 1, "b": None}]) == "a,b\n1,\n"
-    assert analytics.csv_text([]) == ""
+    assert spreadsheet.csv_text([{"a": 1, "b": None}]) == "a,b\n1,\n"
+    assert spreadsheet.csv_text([]) == ""
+
+
+FORMULAS = ["=1+1", "+1", "-1", "@x", " =1", "\t=1", "\r=1", "\n=1", "\x1b=1", "\uff1d1"]
+
+
+@pytest.mark.parametrize("name", FORMULAS, ids=repr)
+def test_a_name_that_a_spreadsheet_would_take_for_a_formula_is_text(directory, name):
+    put(directory, line(agent_name=name))
+    (shown,) = csv.DictReader(StringIO(spreadsheet.csv_text(analytics.by_agent(gather(directory, Span())))))
+    (exported_,) = csv.DictReader(StringIO("".join(analytics_export.text(exported(directory), "csv"))))
+
+    for found in (shown["agent"], exported_["agent_name"]):
+        assert found.startswith("'")
+        assert found.endswith(name.lstrip()[-1])
+
+
+def test_in_csv_nothing_steers_a_terminal_and_numbers_are_what_they_are():
+    told = spreadsheet.csv_text([{"name": "a\x1b[2Jb\u202e", "number": -1.5}])
+
+    assert told == "name,number\na[2Jb,-1.5\n"
+
+
+def test_an_index_of_a_former_version_is_filled_anew(directory):
+    put(directory, *powers(3, execution_time_ms=700))
+    before = summary(directory)
+    with closing(sqlite3.connect(directory / index.FILE)) as connection, connection:
+        connection.execute("UPDATE latencies SET counts = x'00000001'")
+        connection.execute("PRAGMA user_version = 1")
+
+    assert summary(directory) == before

@@ -7,9 +7,10 @@ from contextlib import closing
 
 import pytest
 
-from claude_force.benchmarks import Figure, bare, engine, figure, interleaved, launcher, novel, state
+from claude_force.benchmarks import Figure, bare, engine, figure, history, interleaved, launcher, novel, state
 from claude_force.benchmarks.place import place, tool
 from claude_force.cli import main
+from claude_force.commands import bench
 from claude_force.errors import ForceError, UsageError
 from claude_force.plan import request, single
 from claude_force.records import payload
@@ -139,6 +140,31 @@ def test_an_execution_is_measured_beyond_the_call_that_it_makes(here):
     own, look, keep = state.executions(here, 1)
     assert own.ours > 0
     assert own.floor == look.floor == keep.floor > look.ours
+
+
+@pytest.mark.parametrize(("sessions", "milliseconds"), [(10, 5), (100_001, 20)])
+def test_a_search_may_take_longer_among_more_sessions(tmp_path, monkeypatch, sessions, milliseconds):
+    monkeypatch.setattr(history, "remember", lambda path, rows: None)
+    (made,) = history.searches(tmp_path / "memory.db", 1, sessions)
+    assert (made.target, made.wanted) == (milliseconds, "ours at most")
+
+
+def test_the_command_measures_long_histories_if_it_is_asked_to(project, capsys):
+    words = ["--rounds", "1", "--only", "history", "--lines", "400", "--sessions", "150"]
+    assert main(["bench", *words, "--json", "-q"]) == 0
+    figures = json.loads(capsys.readouterr().out)["figures"]
+    first, held, again, held_again, rollup, held_rolling, left, beside, search = figures
+    assert [row["what"] for row in figures if "400 lines" in row["what"]] == [
+        r["what"] for r in (first, rollup, beside)
+    ]
+    assert first["floor"] == rollup["floor"] > again["floor"]
+    assert held_again["floor"] < min(row["ours"] for row in (held, held_again, held_rolling))
+    assert left["floor"] == pytest.approx(0.4 * 400, rel=0.2)  # KiB, of which a line has about 0.4
+    assert 0 < left["ratio"] < 1
+    assert beside["ratio"] > 0
+    assert "150 sessions" in search["what"]
+    assert search["ratio"] > search["spread"][1]
+    assert "history" not in bench.GROUPS
 
 
 def test_the_command_prints_a_row_for_each_figure(project, capsys):

@@ -46,6 +46,34 @@ def test_merged_histograms_are_that_of_all_values_in_every_form(one, other):
     assert histogram.unpacked(histogram.packed(together)) == together
 
 
+@given(st.lists(st.lists(st.integers(0, 300) | st.integers(0, 2**63)), max_size=5))
+def test_histograms_come_back_from_bytes_one_by_one_and_added_up(lists):
+    histograms = [counted(values) for values in lists]
+    total = histogram.Total()
+    for counts in histograms:
+        assert histogram.from_bytes(histogram.to_bytes(counts)) == counts
+        total.add(histogram.to_bytes(counts))
+
+    assert histogram.from_integer(total.whole()) == counted([value for values in lists for value in values])
+    assert total.whole() == total.whole()
+
+
+def test_few_values_take_little_room_and_many_no_more_than_their_buckets():
+    few, many = {1_700: 3, 1_900: 1}, dict.fromkeys(range(1_000), 100)
+
+    assert len(histogram.to_bytes(few)) == 1 + 2 * 4
+    assert len(histogram.to_bytes(many)) <= 1 + 4 * 1_000
+
+
+def test_more_values_than_are_held_at_once_are_added_up():
+    counts = {60_000: 40_000, 60_001: 1}
+    total = histogram.Total()
+    for _ in range(30):
+        total.add(histogram.to_bytes(counts))
+
+    assert histogram.from_integer(total.whole()) == {60_000: 1_200_000, 60_001: 30}
+
+
 def test_nothing_has_no_percentile():
     assert histogram.percentile({}, 50) is None
     assert histogram.from_integer(histogram.to_integer({})) == {}

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from claude_force import PerformanceTracker
+from claude_force.errors import UsageError
 
 from .executions import DAY, NOW
 
@@ -42,6 +43,13 @@ def test_only_the_last_days_count(tmp_path):
     now = NOW
     tracker.record("writer", "new", success=True, execution_time_ms=1)
     assert (tracker.summary(days=1)["executions"], tracker.summary()["executions"]) == (1, 2)
+    assert tracker.summary(days=10**400)["executions"] == 2
+
+
+def test_a_grouping_that_there_is_not_is_refused_with_those_that_there_are(tracker):
+    with pytest.raises(UsageError, match="bogus") as refused:
+        tracker.costs("bogus")
+    assert all(name in refused.value.hint for name in ("agent", "model", "workflow"))
 
 
 def test_nothing_recorded_is_nothing_summed_up(tracker):

@@ -145,7 +145,7 @@ def _span(args: Namespace, now: float) -> Span:
     if args.days and (args.since or args.until):
         raise UsageError("--days stands alone", hint="use --since and --until together, or --days")
     if args.days:
-        return Span(time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now - args.days * 86_400)))
+        return Span.of_last(args.days, now)
     zone = _zone(args.tz)
     span = Span(_moment("--since", args.since, zone), _moment("--until", args.until, zone, end=True))
     if span.since and span.until and span.since >= span.until:
@@ -185,5 +185,7 @@ def _result(args: Namespace, data: Mapping[str, Any], rows: Rows, text: str) -> 
     if args.format == "json":
         text = json.dumps(data, indent=2)
     elif args.format == "csv":
-        text = report.csv_text(rows)
+        from ..reports.spreadsheet import csv_text
+
+        text = csv_text(rows)
     return Result(data, text)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from ..benchmarks import engine, processes, state
+from functools import partial
+
+from ..benchmarks import engine, history, processes, state
 from ..benchmarks.place import place
 from ..records import Result
 from ..reports.table import table
@@ -11,13 +13,16 @@ from . import given
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import Any
 
     from ..benchmarks import Figure
+    from ..benchmarks.place import Place
     from ..workspace import Workspace
 
-GROUPS = {
+    Group = Callable[[Place, int], Iterable[Figure]]
+
+GROUPS: Mapping[str, Group] = {
     "start": processes.start,
     "agent": processes.agent,
     "workflows": engine.workflows,
@@ -26,22 +31,38 @@ GROUPS = {
     "cached": state.cached,
     "executions": state.executions,
 }
-"""What can be measured by itself; the figures of a group share a loop."""
+"""What is measured unless something else is asked for; the figures of a group share a loop."""
+_HISTORY = "history"
+_MANY = 100_000
 
 
 def bench_options(parser: ArgumentParser) -> None:
     """Add the options of `bench`."""
     parser.add_argument("--rounds", type=given.positive, default=9, metavar="N", help="times to measure each thing (9)")
-    parser.add_argument("--only", nargs="+", choices=GROUPS, default=list(GROUPS), help="measure these alone")
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        choices=(*GROUPS, _HISTORY),
+        default=list(GROUPS),
+        help="measure these alone; history, which takes minutes, only then",
+    )
+    for name, what in (("lines", "executions"), ("sessions", "remembered sessions")):
+        parser.add_argument(
+            f"--{name}", type=given.positive, default=_MANY, metavar="N", help=f"{what} of history ({_MANY:,})"
+        )
 
 
 def bench(args: Namespace, workspace: Workspace) -> Result:
     """Measure the tool against its floors; takes a minute or two."""
+    groups: dict[str, Group] = {
+        **GROUPS,
+        _HISTORY: partial(history.history, lines=args.lines, sessions=args.sessions),
+    }
     figures: list[Figure] = []
     with place() as here:
-        for name in args.only:
+        for name in dict.fromkeys(args.only):
             workspace.screen.note(f"measuring {name}")
-            figures += GROUPS[name](here, args.rounds)
+            figures += groups[name](here, args.rounds)
     data = {"schema_version": 1, "success": True, "rounds": args.rounds, "figures": [_facts(f) for f in figures]}
     return Result(data, _shown(figures))
 
@@ -71,11 +92,15 @@ def _row(figure: Figure) -> tuple[str, ...]:
     unit = f" {figure.unit}" if figure.wanted == "ours at most" else ""
     return (
         figure.what,
-        f"{figure.ours:.1f}",
-        f"{figure.floor:.1f}",
+        _shortly(figure.ours),
+        _shortly(figure.floor),
         figure.unit,
         f"{figure.ratio:.3f}",
         f"{low:.3f}-{high:.3f}",
         f"{sign} {figure.target}{unit}",
         "ok" if figure.ok else "over",
     )
+
+
+def _shortly(amount: float) -> str:
+    return f"{amount:.1f}" if amount >= 1 else f"{amount:.2g}"

@@ -180,19 +180,6 @@ def costs_text(data: Mapping[str, Any], *, width: int, blocks: bool) -> str:
     return table((kind.upper(), "RUNS", "TOKENS", "SAVED", "COST", "SHARE", ""), cells, width=width)
 
 
-def csv_text(rows: Rows) -> str:
-    """Return `rows`, which have their keys in common, as CSV with a line of headings; '' for none."""
-    import csv  # 2 ms, for few
-    import io
-
-    page = io.StringIO()
-    if rows:
-        writer = csv.DictWriter(page, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    return page.getvalue()
-
-
 _TOKENS = {
     "input_tokens": Usage(input_tokens=1),
     "output_tokens": Usage(output_tokens=1),

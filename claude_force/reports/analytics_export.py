@@ -10,6 +10,7 @@ from ..models import usd
 from ..stores import daily
 from ..stores.history import Span, read
 from ..stores.tally import COUNTERS, Tally, counters
+from .spreadsheet import safe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def _csv(found: Iterable[Row]) -> Iterator[str]:
     writer = csv.DictWriter(page, COLUMNS, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     for number, row in enumerate(found, 1):
-        writer.writerow(row)
+        writer.writerow(safe(row))
         if number % _MANY == 0:
             yield page.getvalue()
             page.seek(0)

@@ -8,6 +8,8 @@ counted nor of where it is kept.
 from __future__ import annotations
 
 from array import array
+from collections import Counter
+from itertools import chain, repeat
 from sys import byteorder
 
 TYPE_CHECKING = False
@@ -84,6 +86,55 @@ def from_integer(whole: int) -> dict[int, int]:
     """Return the counts that `to_integer`, or a sum of its results, stands for."""
     dense = array("I", whole.to_bytes(-(-whole.bit_length() // 32) * 4, "little"))
     return {number: count for number, count in enumerate(_little(dense)) if count}
+
+
+def to_bytes(counts: Mapping[int, int]) -> bytes:
+    """Return `counts` as bytes: two for each value, its bucket, or four for each bucket, its count, if that is shorter.
+
+    Raises OverflowError as `to_integer` does.
+    """
+    if sum(counts.values()) > 2 * max(counts, default=0):
+        whole = to_integer(counts)
+        return _COUNTS + whole.to_bytes(-(-whole.bit_length() // 8), "little")
+    return _VALUES + _little(array("H", chain.from_iterable(map(repeat, counts, counts.values())))).tobytes()
+
+
+def from_bytes(data: bytes) -> dict[int, int]:
+    """Return the counts that `to_bytes` wrote."""
+    if data.startswith(_COUNTS):
+        return from_integer(int.from_bytes(data[1:], "little"))
+    return Counter(_little(array("H", data[1:])))
+
+
+class Total:
+    """Adds up histograms that `to_bytes` wrote: thousands of them in milliseconds, in little memory."""
+
+    def __init__(self) -> None:
+        self._whole = 0
+        self._values = bytearray()
+
+    def add(self, data: bytes) -> None:
+        """Add one."""
+        if data.startswith(_COUNTS):
+            self._whole += int.from_bytes(data[1:], "little")
+        else:
+            self._values += data[1:]
+            if len(self._values) > _MANY:
+                self._settle()
+
+    def whole(self) -> int:
+        """Return the sum of all as one integer, as `to_integer` does."""
+        self._settle()
+        return self._whole
+
+    def _settle(self) -> None:
+        self._whole += to_integer(Counter(_little(array("H", bytes(self._values)))))
+        self._values.clear()
+
+
+_COUNTS, _VALUES = b"c", b"v"
+_MANY = 1 << 16
+"""Bytes of values that are held before they are counted."""
 
 
 def _little(fields: array[int]) -> array[int]:

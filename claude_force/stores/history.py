@@ -8,6 +8,7 @@ from collections import defaultdict
 
 from ..errors import Busy, ForceError
 from ..frozen import dataclass
+from ..records import iso
 from . import histogram, index
 from .manifest import RESTORE
 from .metrics import START, is_left, pieces, records
@@ -37,6 +38,11 @@ class Span:
 
     since: str | None = None
     until: str | None = None
+
+    @staticmethod
+    def of_last(days: float, now: float) -> Span:
+        """Return the last `days` times 24 hours before `now`, seconds since the epoch, before which nothing was."""
+        return Span(iso(now - days * 86_400)[:19]) if days * 86_400 < now else Span()
 
     def holds(self, stamp: str) -> bool:
         """Whether the time `stamp`, in the same form, lies within."""

@@ -46,7 +46,9 @@ _MIGRATIONS = [
         "PRIMARY KEY (rolled, day, agent, error)) WITHOUT ROWID",
         "CREATE TABLE latencies (rolled INTEGER, day TEXT, agent TEXT, counts BLOB NOT NULL, "
         "PRIMARY KEY (rolled, day, agent))",
-    ]
+    ],
+    # to be filled anew: histograms were kept at their full width, most of it empty
+    [f"DELETE FROM {table}" for table in ("lines", "files", "extents", "cells", "hours", "errors", "latencies")],  # noqa: S608
 ]
 VERSION = len(_MIGRATIONS)
 """Of the tables, the newest that we know."""
@@ -115,11 +117,11 @@ class Index:
 
     def latencies(self, bounds: Bounds) -> Mapping[str, int]:
         """Return by agent the latency histogram, as one integer."""
-        merged: dict[str, int] = defaultdict(int)
+        totals: dict[str, histogram.Total] = defaultdict(histogram.Total)
         query = f"SELECT agent, counts FROM latencies WHERE {_WHERE}"  # noqa: S608
         for agent, counts in self._connection.execute(query, bounds):
-            merged[agent] += int.from_bytes(counts, "little")
-        return merged
+            totals[agent].add(counts)
+        return {agent: total.whole() for agent, total in totals.items()}
 
     def rolled_days(self) -> list[str]:
         """Return the days of which there are day files, the first one first."""
@@ -166,13 +168,10 @@ class Index:
         for (agent, _, _), cell in day.cells.items():
             histogram.merge(counts[_text(agent)], cell.latencies)
         query = "SELECT agent, counts FROM latencies WHERE rolled = ? AND day = ?"
-        known = {
-            agent: int.from_bytes(blob, "little") for agent, blob in self._connection.execute(query, (rolled, name))
-        }
-        rows = []
-        for agent, more in counts.items():
-            whole = known.get(agent, 0) + histogram.to_integer(more)
-            rows.append((rolled, name, agent, whole.to_bytes(-(-whole.bit_length() // 8), "little")))
+        for agent, known in self._connection.execute(query, (rolled, name)):
+            if agent in counts:
+                histogram.merge(counts[agent], histogram.from_bytes(known))
+        rows = [(rolled, name, agent, histogram.to_bytes(more)) for agent, more in counts.items()]
         self._connection.executemany("INSERT OR REPLACE INTO latencies VALUES (?, ?, ?, ?)", rows)
 
     def _forget(self, rolled: int, day: str | None) -> None:

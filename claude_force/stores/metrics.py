@@ -9,6 +9,7 @@ from json import JSONDecoder, dumps
 
 from .. import files
 from ..models import usd
+from ..records import iso
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def line(
     """
     usage = outcome.usage
     facts = {
-        "timestamp": _iso(time.time() if timestamp is None else timestamp),
+        "timestamp": iso(time.time() if timestamp is None else timestamp),
         "agent_name": outcome.agent,
         "task_hash": task_hash,
         "success": outcome.error is None,
@@ -159,12 +160,6 @@ def _append(path: Path, line: bytes) -> None:
 def _write(descriptor: int, data: bytes) -> None:
     if (written := os.write(descriptor, data)) != len(data):
         raise OSError(ENOSPC, f"wrote {written} of {len(data)} bytes")
-
-
-def _iso(seconds: float) -> str:
-    """Return a time as ISO 8601 in UTC with milliseconds."""
-    milliseconds = int(seconds * 1000)
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(milliseconds // 1000)) + f".{milliseconds % 1000:03}Z"
 
 
 def _no_constant(name: str) -> None:

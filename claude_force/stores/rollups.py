@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager
 from ..errors import Busy, ForceError
 from ..files import locked, private_directory
 from ..frozen import dataclass
+from ..records import iso
 from .daily import DayFiles
 from .manifest import Generation, Manifest, prepared, sync, without
 from .metrics import FILE
@@ -63,7 +64,7 @@ class Rollups:
         `keep_raw` keeps the lines themselves too, as gzip. Raises Busy while another process rolls, OSError, and
         ForceError for damaged rollups.
         """
-        cutoff = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(self._clock() - retention_days * 86_400))
+        cutoff = iso(self._clock() - retention_days * 86_400)[:19]
         for directory in (self.directory, self._segments, self._rollups):
             private_directory(directory)
         with locked(self.directory / "rollup.lock", wait=False) as mine:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     Batch = tuple[int, int, int, dict[str, Day]]
     """Offset of the first line, offset after the last one, damaged lines among them, and the sums of the others."""
 
-_LONG = 64 << 20
+_LONG = 16 << 20
 """Bytes from which a second process is worth its start; two need 60 % of the time of one."""
 _CHILD = f"""\
 import json, sys
