@@ -101,8 +101,15 @@ def answered(call: Call, reply: Reply, finished: float, *, prices: Prices, cache
 
 def failed(call: Call, error: ForceError, finished: float) -> Outcome:
     """Return the outcome of a call that `error` ended."""
-    model, attempts = (call.request.model, error.attempts) if call.request else (None, 0)
+    # what forbids to try again knows of no earlier try, the failure before it does
+    attempts = error.attempts or getattr(error.__context__, "attempts", 0)
+    model = call.request.model if call.request else None
     return outcome(call, "failed", finished, error=error, model=model, attempts=attempts)
+
+
+def skipped(call: Call, note: str, now: float) -> Outcome:
+    """Return the outcome of a call that is not made, and why."""
+    return outcome(replace(call, started=now), "skipped", now, note=note)
 
 
 def outcome(call: Call, status: Status, finished: float, **facts: Any) -> Outcome:

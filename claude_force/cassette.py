@@ -111,6 +111,8 @@ def _job_facts(job: Job, named: Named) -> Entry:
         "skills": [skill.name for skill in job.skills],
         "files": None if job.files is None else _named_files(job.files, named),
     }
+    if job.route and not job.step.model:
+        facts["routed_from"] = job.agent.model or ""
     if job.items is not None and isinstance(job.step.foreach, str):
         facts["items"] = [[named(item.label), item.quoted] for item in job.items]
     return {"job": facts}

@@ -35,8 +35,8 @@ class ForceError(Exception):
 
     exit_code = 1
     retryable = False
-    attempts = 1
-    """How many requests it took to fail."""
+    attempts = 0
+    """How many requests it took to fail; none if it was refused before one was sent."""
     sent = True
     """Whether the last of them may have left this machine: what never did costs nothing."""
 
@@ -76,6 +76,11 @@ class ConfigError(UsageError):
 
 class ValidationError(UsageError):
     """An agent, skill or workflow is wrong; the message names the file and line, or the step."""
+
+    def __init__(self, message: str, *, hint: str = "", step: str | None = None) -> None:
+        """Name in `step` the id of the workflow's step that it is about, if it is about one."""
+        super().__init__(message, hint=hint)
+        self.step = step
 
 
 class NotFound(UsageError):

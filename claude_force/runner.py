@@ -16,17 +16,17 @@ from time import monotonic
 
 from . import calls, conditions, dag
 from . import plan as plans
+from .agenda import Agenda
 from .calls import Call
 from .errors import BudgetExceeded, EmptyAnswer, ForceError, Interrupted, SchemaMismatch
 from .frozen import replace
-from .parts import is_redacted, sources
+from .parts import sources
 from .prefixes import Convoy, marked, shared
 from .spending import Purse, is_unbilled
-from .verdict import combined
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Generator, Iterable, Iterator
     from typing import Any
 
     from .client import Transport
@@ -71,10 +71,7 @@ class _Course:
         self.began = monotonic()
         self.ahead = dag.remaining(plan.workflow)
         self.convoy = Convoy(prefixes if line.jobs > 1 else (), self.ahead, line.prices or {})
-        self.dependents = dag.dependents(plan.workflow)
-        self.waiting = {step.id: len(step.dependencies) for step in plan.workflow.steps}
-        self.outcomes: dict[str, Outcome] = {}
-        self.members: dict[str, list[Outcome | None]] = {}
+        self.agenda = Agenda(plan, now=self.now, warn=line.on_warning, stop_on_error=line.stop_on_error)
         self.ready: list[tuple[int, int, int, Call]] = []
         self.numbers = count()
         self.decided: deque[Outcome] = deque()
@@ -86,22 +83,22 @@ class _Course:
         """Calls that may cost more than is left, until what is set aside for those under way is known."""
         self.behind: list[Call] = []
         """Calls that wait for another one to write what they can read from the API's prompt cache."""
-        self.barred: set[str] = set()
-        """Steps that failed, or were not run because one before them did."""
-        self.redacted: set[str] = set()
-        """Steps whose outputs came from the journal, and held secrets."""
-        self.stopped = ""
-        """Why nothing more is begun."""
-        for step in plan.workflow.steps:
-            if not step.dependencies:
-                self.open(step.id)
+        self.take(self.agenda.first())
 
     def travel(self) -> Iterator[Outcome]:
         """Yield outcomes to the end; what an outcome leads to happens when the consumer comes back."""
         while (outcome := self.next()) is not None:
             self.keep(outcome)
             yield outcome
-            self.settle(outcome)
+            self.take(self.agenda.settle(outcome))
+
+    def take(self, opened: Iterable[Call | Outcome]) -> None:
+        """Take in what came of steps that were opened."""
+        for one in opened:
+            if isinstance(one, Call):
+                self.push(one)
+            else:
+                self.decided.append(one)
 
     def next(self) -> Outcome | None:
         """Return the next outcome, waiting for it if need be, or None when all is done."""
@@ -110,7 +107,7 @@ class _Course:
             if self.decided:
                 return self.decided.popleft()
             if not self.in_flight:
-                return self.left_out()
+                return self.agenda.left_out()
             with suppress(Empty):  # a wait without end would not hear of a Ctrl-C that another thread, or Windows, took
                 outcome = self.receive(*self.arrived.get(timeout=0.2))
                 if outcome is not None:
@@ -121,7 +118,7 @@ class _Course:
         behind, self.behind = self.behind, []
         for call in behind:
             (self.behind.append if self.convoy.waits(call.job.step.id) else self.push)(call)
-        while self.ready and len(self.in_flight) < self.line.jobs and not self.stopped:
+        while self.ready and len(self.in_flight) < self.line.jobs and not self.agenda.stopped:
             self.start(heappop(self.ready)[-1])
 
     def start(self, call: Call) -> None:
@@ -129,12 +126,12 @@ class _Course:
         call = replace(call, started=self.now())
         try:
             if not self.wanted(call):
-                self.decided.append(self.skipped(call, "its condition does not hold"))
+                self.decided.append(calls.skipped(call, "its condition does not hold", self.now()))
                 return
             if call.member is not None and self.convoy.waits(call.job.step.id):
                 self.behind.append(call)  # unasked: there may be thousands, and their step ends no earlier
                 return
-            call = calls.asking(call, self.plan, self.outcomes, self.line.tape)
+            call = calls.asking(call, self.plan, self.agenda.outcomes, self.line.tape)
             if known := self.known(call):
                 self.decided.append(known)
             elif self.convoy.waits(call.job.step.id) and all(c.key != call.key for c in self.in_flight.values()):
@@ -158,11 +155,11 @@ class _Course:
 
     def send(self, call: Call, transport: Transport) -> None:
         """Hand a call to the pool, unless one like it is under way; what comes of it will arrive."""
-        request = call.request
+        request, redacted = call.request, self.agenda.redacted
         assert request
-        for step_id in self.redacted.intersection(sources(call.job.step) if self.redacted else ()):
+        for step_id in redacted.intersection(sources(call.job.step) if redacted else ()):
             self.line.on_warning(f"{call.name} is given the output of '{step_id}' without the secrets that it held")
-        self.purse.reserve(call.id, request, call.job.agent.name)
+        self.purse.reserve(call.id, request, call.job.agent.name, call.job.step.id)
         wishes: dict[str, Any] = {"on_text": self.line.on_text, "deadline": self.deadline(call.job.step)}
         wishes["on_resend"] = partial(self.purse.renew, call.id)
         self.in_flight[call.id] = call
@@ -242,79 +239,12 @@ class _Course:
         outcome = reply and self.answered(call, reply, cached=True)
         return outcome if outcome and not outcome.error else None
 
-    def settle(self, outcome: Outcome) -> None:
-        """Take note of an outcome that the consumer has seen, and open what waited for it."""
-        if outcome.error and self.line.stop_on_error and not self.stopped:
-            self.stopped = f"'{outcome.step}' failed"
-        if outcome.member is not None:
-            self.gather(outcome)
-            return
-        self.outcomes[outcome.step] = outcome
-        if outcome.recalled and is_redacted(outcome):
-            self.redacted.add(outcome.step)
-        if outcome.error:
-            self.barred.add(outcome.step)
-        for dependent in self.dependents[outcome.step]:
-            self.waiting[dependent] -= 1
-            if not self.waiting[dependent] and not self.stopped:
-                self.open(dependent)
-
-    def open(self, step_id: str) -> None:
-        """Make the calls of a step ready whose dependencies have all ended, or decide that it makes none."""
-        job = self.plan.jobs[step_id]
-        before = [self.outcomes[d] for d in job.step.dependencies]
-        whole = Call(job)
-        if lacking := [d for d in job.step.dependencies if d in self.barred]:
-            self.barred.add(step_id)
-            ended = "failed" if self.outcomes[lacking[0]].error else "was not run"
-            self.decided.append(self.skipped(whole, f"needs '{lacking[0]}', which {ended}"))
-        elif before and all(o.status == "skipped" for o in before):
-            self.decided.append(self.skipped(whole, "all that it depends on was skipped"))
-        elif job.step.foreach is None:
-            self.push(whole)
-        else:
-            self.open_members(whole)
-
-    def open_members(self, whole: Call) -> None:
-        """Make one call ready for each item of a step's `foreach`."""
-        step = whole.job.step
-        try:
-            items = plans.items(self.plan, step, self.outcomes) or []
-        except ForceError as error:
-            self.decided.append(self.failed(replace(whole, started=self.now()), error))
-            return
-        if not items:
-            now = self.now()
-            nothing = calls.outcome(replace(whole, started=now), "ok", now, note="nothing to do: foreach has no items")
-            self.decided.append(nothing)
-            return
-        self.members[step.id] = [None] * len(items)
-        for member, item in enumerate(items):
-            self.push(replace(whole, member=member, item=item))
-
-    def gather(self, outcome: Outcome) -> None:
-        """Keep a member's outcome; decide the step's own once it is the last."""
-        members = self.members[outcome.step]
-        members[outcome.member or 0] = outcome
-        if all(members):
-            self.decided.append(combined([m for m in members if m]))
-
-    def left_out(self) -> Outcome | None:
-        """Return the outcome of the next step that was never finished because the run was stopped."""
-        step_id = next((s.id for s in self.plan.workflow.steps if s.id not in self.outcomes), None)
-        if step_id is None:
-            return None
-        note = f"not started: {self.stopped}"
-        done = [m for m in self.members.get(step_id, []) if m]
-        if not done:
-            return self.skipped(Call(self.plan.jobs[step_id]), note)
-        outcome = combined(done)
-        return outcome if outcome.error else replace(outcome, status="skipped", note=note)
-
     def interrupt(self) -> None:
         """Begin nothing more, end what is in flight, and count it as failed."""
-        self.stopped = "interrupted"
-        self.decided.extend(self.failed(call, Interrupted("interrupted")) for call in self.in_flight.values())
+        self.agenda.stopped = "interrupted"
+        error = Interrupted("interrupted")
+        error.attempts = 1  # as far as is known: nobody waits for what is in flight
+        self.decided.extend(self.failed(call, error) for call in self.in_flight.values())
         self.abandon()
 
     def push(self, call: Call) -> None:
@@ -331,20 +261,16 @@ class _Course:
     def wanted(self, call: Call) -> bool:
         condition = call.job.step.when
         return condition is None or conditions.holds(
-            condition, lambda name: plans.value_of(self.plan, name, self.outcomes, call.item)
+            condition, lambda name: plans.value_of(self.plan, name, self.agenda.outcomes, call.item)
         )
 
     def may_retry(self, call: Call, error: ForceError) -> bool:
         again = error.retryable or isinstance(error, EmptyAnswer | SchemaMismatch)
         in_time = self.line.deadline is None or monotonic() < self.line.deadline
-        return again and in_time and call.attempt <= call.job.step.retries and not self.stopped
+        return again and in_time and call.attempt <= call.job.step.retries and not self.agenda.stopped
 
     def answered(self, call: Call, reply: Reply, *, cached: bool) -> Outcome:
         return calls.answered(call, reply, self.now(), prices=self.line.prices or {}, cached=cached)
 
     def failed(self, call: Call, error: ForceError) -> Outcome:
         return calls.failed(call, error, self.now())
-
-    def skipped(self, call: Call, note: str) -> Outcome:
-        now = self.now()
-        return calls.outcome(replace(call, started=now), "skipped", now, note=note)

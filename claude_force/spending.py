@@ -7,6 +7,7 @@ what a call was for.
 from __future__ import annotations
 
 import time
+from os import urandom
 
 from . import models
 from .errors import ApiError, BudgetExceeded, Busy, UsageError
@@ -46,6 +47,9 @@ class Reservation:
 
     request: Request
     agent: str
+    step: str
+    ref: str
+    """By which all accounts know the call."""
     holds: tuple[Hold | None, ...]
 
 
@@ -89,22 +93,23 @@ class Spending:
         self._prices, self._own_prices = prices, own_prices
         self._by_option = max_cost is not None
 
-    def reserve(self, request: Request, agent: str) -> Reservation:
-        """Set the worst case of `request` aside in each account that has a cap over calls of `agent`.
+    def reserve(self, request: Request, agent: str, step: str = "") -> Reservation:
+        """Set the worst case of `request`, by `step`, aside in each account that has a cap over calls of `agent`.
 
         Raises BudgetExceeded, with nothing set aside; it is `retryable` if calls under way alone are in the way.
         """
         caps = [_over(agent, account.caps) for account in self._accounts]
-        holds: list[Hold | None] = [None] * len(caps)
+        call = Reservation(request, agent, step, urandom(4).hex(), (None,) * len(caps))
         worst = self._worst(request, caps) if any(caps) else 0
         try:
             for number, account in enumerate(self._accounts):
                 if caps[number]:
-                    holds[number] = self._held(account, worst, agent, caps[number])
+                    hold = self._held(account, worst, call, caps[number])
+                    call = replace(call, holds=(*call.holds[:number], hold, *call.holds[number + 1 :]))
         except BaseException:
-            self._charge(Reservation(request, agent, tuple(holds)), 0, certain=True)
+            self._charge(call, 0, certain=True)
             raise
-        return Reservation(request, agent, tuple(holds))
+        return call
 
     def settle(self, reservation: Reservation, cost: int | None, *, certain: bool = True) -> None:
         """Charge what a call cost: if that is unknown or not `certain` its worst case, marked as uncertain.
@@ -127,12 +132,15 @@ class Spending:
             if hold:
                 account.ledger().settle(hold, cost, certain=certain)
             elif cost:
-                account.ledger().note(cost, run_id=self._run_id, agent=reservation.agent, certain=certain)
+                account.ledger().note(cost, certain=certain, **self._facts(reservation))
 
-    def _held(self, account: Account, worst: int, agent: str, caps: Mapping[str, int]) -> Hold:
+    def _facts(self, call: Reservation) -> dict[str, str]:
+        return {"run_id": self._run_id, "agent": call.agent, "step": call.step, "ref": call.ref}
+
+    def _held(self, account: Account, worst: int, call: Reservation, caps: Mapping[str, int]) -> Hold:
         from .stores.ledger import Standing  # sqlite3: 5 ms that calls without a cap do not wait for
 
-        found = account.ledger().reserve(worst, run_id=self._run_id, agent=agent, caps=caps)
+        found = account.ledger().reserve(worst, caps=caps, **self._facts(call))
         if isinstance(found, Standing):
             raise _exceeded(found, worst, account.whose, by_option=self._by_option)
         return found
@@ -162,10 +170,10 @@ class Purse:
         self._spending = spending
         self._reserved: dict[object, Reservation] = {}
 
-    def reserve(self, call: object, request: Request, agent: str) -> None:
+    def reserve(self, call: object, request: Request, agent: str, step: str) -> None:
         """Set the worst case of a call aside; raises BudgetExceeded."""
         if self._spending:
-            self._reserved[call] = self._spending.reserve(request, agent)
+            self._reserved[call] = self._spending.reserve(request, agent, step)
 
     def renew(self, call: object) -> None:
         """Charge the worst case of a call that is sent again though it may have been billed, and set it aside anew.
@@ -175,7 +183,7 @@ class Purse:
         reservation = self._reserved.pop(call, None)
         if self._spending and reservation:  # None: the run was interrupted
             self._spending.settle(reservation, None, certain=False)
-            self._reserved[call] = self._spending.reserve(reservation.request, reservation.agent)
+            self._reserved[call] = self._spending.reserve(reservation.request, reservation.agent, reservation.step)
 
     def settle(self, call: object, cost: int | None, *, certain: bool = True) -> None:
         """Charge what a call cost in the place of what was set aside, as `Spending.settle` does."""

@@ -8,10 +8,9 @@ import sys
 
 import pytest
 
-from claude_force.commands import budget
-from claude_force.errors import BudgetExceeded, ConfigError, UsageError
+from claude_force.errors import BudgetExceeded, ConfigError, NotFound, UsageError
 from claude_force.output import Screen
-from claude_force.parsing import parse
+from claude_force.parsing import function_of, parse
 from claude_force.stores.ledger import Ledger
 from claude_force.workspace import Workspace
 
@@ -30,7 +29,7 @@ def ask(said):
     def carry_out(*words):
         args = parse(["budget", *words])
         with Workspace(screen=Screen(stdout=io.StringIO(), stderr=said), config=args.config) as workspace:
-            return {"show": budget.show, "set": budget.set_cap}[words[0]](args, workspace)
+            return function_of(args.command)(args, workspace)
 
     return carry_out
 
@@ -65,7 +64,7 @@ def test_without_caps_it_shows_what_was_spent(ask, file):
     day = found["project", "daily"]
     assert (day["limit"], day["spent"], day["uncertain"], day["left"]) == (None, 1.5312, 0.0312, None)
     assert day["resets_at"].endswith("T00:00:00Z")
-    heading, today, _ = result.text.splitlines()
+    heading, today, *_ = result.text.splitlines()
     assert heading.split() == ["SCOPE", "LIMIT", "SPENT", "RESERVED", "UNCERTAIN", "LEFT", "RESETS"]
     assert today.split()[:8] == ["daily", "none", "$1.5312", "$0.00", "$0.0312", "-", "00:00", "UTC,"]
 
@@ -91,6 +90,102 @@ def test_it_shows_the_caps_of_both_files_and_what_is_reserved(ask, file, users):
     assert (found["project", "run"]["limit"], found["project", "run"]["spent"]) == (0.5, None)
     assert result.text.splitlines()[1].split()[:3] == ["run", "$0.50", "-"]
     assert result.text.splitlines()[4].startswith("agent:writer, all projects  $1.00  $0.00     $0.25")
+
+
+def uncertain(directory, amount, **facts):
+    """Charge a call that nobody knows the cost of."""
+    with Ledger(directory / "state.db") as ledger:
+        ledger.note(amount, **{"run_id": "r", "agent": "writer", "certain": False, **facts})
+
+
+def sums(ask, whose="project"):
+    caps = by_scope(ask("show"))
+    return [(caps[whose, scope]["spent"], caps[whose, scope]["uncertain"]) for scope in ("daily", "monthly")]
+
+
+def test_it_lists_the_calls_whose_cost_nobody_knows(ask, file):
+    spend(file.parent, 1)
+    uncertain(file.parent, 240_000_000, step="review", ref="0a1b2c3d", run_id="20261122-090000000-aaaaaa")
+    result = ask("show")
+    (call,) = result.data["uncertain_calls"]
+    assert {**call, "day": ""} == {
+        "call": "0a1b2c3d",
+        "day": "",
+        "run_id": "20261122-090000000-aaaaaa",
+        "step": "review",
+        "agent": "writer",
+        "charged": 0.24,
+        "settled": None,
+        "settled_at": None,
+    }
+    told, _, heading, row = result.text.splitlines()[-4:]
+    assert told.startswith("1 call of unknown cost")
+    assert heading.split() == ["CALL", "DAY", "RUN", "STEP", "AGENT", "CHARGED"]
+    assert row.split() == ["0a1b2c3d", call["day"], "20261122-090000000-aaaaaa", "review", "writer", "$0.24"]
+
+
+def test_a_person_puts_in_what_a_call_did_cost_and_that_is_kept(ask, file):
+    spend(file.parent, 10_000_000)
+    uncertain(file.parent, 240_000_000, ref="0a1b2c3d")
+    result = ask("settle", "0a1b2c3d", "--at", "0.05")
+    assert (result.data["calls"], result.data["charged"], result.data["settled"]) == (["0a1b2c3d"], 0.24, 0.05)
+    assert result.text == "1 call settled: $0.05 in the place of $0.24"
+    assert sums(ask) == [(0.06, 0), (0.06, 0)]
+    shown = ask("show")
+    assert "0a1b2c3d" not in shown.text
+    (call,) = shown.data["uncertain_calls"]
+    assert (call["charged"], call["settled"], call["settled_at"][-1]) == (0.24, 0.05, "Z")
+
+
+def test_what_was_settled_is_not_settled_again(ask, file):
+    uncertain(file.parent, 240_000_000, ref="0a1b2c3d")
+    ask("settle", "0a1b2c3d", "--at", "0.05")
+    with pytest.raises(NotFound, match="0a1b2c3d"):
+        ask("settle", "0a1b2c3d", "--at", "0")
+    assert ask("settle", "--all", "--at", "0").data["calls"] == []
+    assert sums(ask)[0] == (0.05, 0)
+
+
+def test_the_calls_of_a_run_or_all_are_settled_at_nothing_together(ask, file):
+    for number, run_id in enumerate(("20261122-1", "20261122-1", "20261122-2", "20261123-3")):
+        uncertain(file.parent, 10_000_000, run_id=run_id, ref=f"0000000{number}")
+    with pytest.raises(UsageError, match="the beginning of 2 runs"):
+        ask("settle", "20261122", "--at", "0")
+    with pytest.raises(UsageError, match="cannot share one figure"):
+        ask("settle", "20261122-1", "--at", "0.01")
+    assert sums(ask)[0] == (0.04, 0.04)
+    assert ask("settle", "20261122-1", "--at", "0").data["calls"] == ["00000000", "00000001"]
+    assert sums(ask)[0] == (0.02, 0.02)
+    assert ask("settle", "last", "--at", "0").data["calls"] == ["00000003"]
+    assert ask("settle", "--all", "--at", "0").data["calls"] == ["00000002"]
+    assert sums(ask)[0] == (0, 0)
+
+
+def test_the_users_ledger_is_corrected_with_the_projects_and_no_other_call_in_it(ask, file, users):
+    ask("set", "daily", "5", "--user")
+    for directory in (file.parent, users.parent):
+        uncertain(directory, 240_000_000, ref="0a1b2c3d")
+    uncertain(users.parent, 30_000_000, ref="ffffffff", run_id="of another project")
+    ask("settle", "--all", "--at", "0.1")
+    assert sums(ask)[0] == (0.1, 0)
+    assert by_scope(ask("show"))["user", "daily"]["spent"] == 0.13
+    assert by_scope(ask("show"))["user", "daily"]["uncertain"] == 0.03
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("--at", "0"), ("r", "--all", "--at", "0"), ("--all",), ("--all", "--at", "off"), ("--all", "--at", "-1")],
+)
+def test_what_names_no_call_or_no_figure_is_refused(ask, file, words):
+    uncertain(file.parent, 240_000_000)
+    with pytest.raises(UsageError):
+        ask("settle", *words)
+    assert sums(ask)[0] == (0.24, 0.24)
+
+
+def test_where_nothing_was_spent_there_is_nothing_to_settle_and_no_file_is_made(ask, file):
+    assert ask("settle", "--all", "--at", "0").text == "there is no call to settle"
+    assert os.listdir(file.parent) == []
 
 
 def test_a_damaged_ledger_is_told(ask, file):

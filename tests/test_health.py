@@ -202,8 +202,14 @@ def test_what_doctor_advises_for_a_damaged_cache_helps(kept, checks, capsys):
     assert (kept / STORES["cache"]).exists()
 
 
-def test_what_doctor_advises_for_a_damaged_index_helps(kept, checks):
-    cut(kept / STORES["metrics index"])
+def replace_by_directory(path):
+    path.unlink()
+    path.mkdir()
+
+
+@pytest.mark.parametrize("spoil", [cut, replace_by_directory])
+def test_what_doctor_advises_for_a_damaged_index_helps(spoil, kept, checks):
+    spoil(kept / STORES["metrics index"])
     command, _, why = checks()["metrics index"].remedy.partition(": ")
     assert why == "it is built anew"
     subprocess.run(["sh", "-c", command], check=True)
@@ -234,17 +240,12 @@ def test_tables_of_a_newer_version_are_a_problem(name, kept, checks):
     found = checks()[name]
 
     assert found.status == "problem"
-    assert "of version 99, not 1" in found.found
+    assert "of version 99, not " in found.found
 
 
 def link(path):
     path.rename(path.with_name("elsewhere"))
     path.symlink_to("elsewhere")
-
-
-def replace_by_directory(path):
-    path.unlink()
-    path.mkdir()
 
 
 def replace_by_pipe(path):

@@ -22,6 +22,7 @@ from claude_force.recording import is_resumable
 from claude_force.records import Outcome, Usage, digest
 from claude_force.stores.journal import Journal
 from claude_force.stores.runs import find_run, run_ids, summaries, summary
+from claude_force.stores.seal import sealed
 from claude_force.stores.transcript import outcome, outcomes, parse, read, sums
 from claude_force.workspace import Workspace
 from tests.journalled import KEY, own_line, place, reply, secret, start
@@ -158,8 +159,9 @@ def is_json(line):
 
 @given(st.lists(st.one_of(st.binary(max_size=60), st.sampled_from([b'{"step": 1}', b'{"text": [], "is": 2}', b"[1]"]))))
 def test_whatever_else_a_file_holds_no_line_of_it_is_taken_for_a_step(lines):
-    for key in (b"k", None):
-        found = parse(b"\n".join(lines), RUN, key)
+    own = [sealed(line.decode("latin-1"), RUN, b"k") for line in lines]
+    for data in (lines, own):
+        found = parse(b"\n".join(data), RUN, b"k")
         assert found.sessions == ()
         assert found.texts == {}
 

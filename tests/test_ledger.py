@@ -141,6 +141,94 @@ def test_what_was_never_settled_is_charged_as_uncertain_when_the_ledger_closes(p
         assert figures(later) == (60, 60, 0)
 
 
+def test_what_was_charged_without_certainty_is_known_call_by_call(path, clock):
+    with Ledger(path, clock=clock) as ledger:
+        held = ledger.reserve(60, run_id="r", agent="writer", caps={"daily": 100}, step="s", ref="0a1b2c3d")
+        ledger.settle(held, 55, certain=False)
+        ledger.note(7, run_id="q", agent="poet", step="t")
+        ledger.note(5, run_id="q", agent="poet", step="t", certain=False)
+        reserve(ledger, 20, daily=100)
+    with Ledger(path, clock=clock) as later:
+        told = [(c.run_id, c.step, c.agent, c.charged, c.settled) for c in later.uncertain_calls()]
+        assert told == [("r", "s", "writer", 55, None), ("q", "t", "poet", 5, None), ("r", "", "writer", 20, None)]
+        refs = [call.ref for call in later.uncertain_calls()]
+        assert refs[0] == "0a1b2c3d"
+        assert len(set(refs)) == 3
+
+
+@given(st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 90), st.booleans(), st.integers(0, 90)), max_size=12))
+@settings(max_examples=30)
+def test_the_sums_are_those_of_the_true_figures_whatever_is_put_in(tmp_path_factory, calls):
+    with Ledger(tmp_path_factory.mktemp("state") / "state.db", clock=lambda: NOON) as ledger:
+        for number, (run_id, charged, _, _) in enumerate(calls):
+            ledger.note(charged, run_id=run_id, agent="writer", certain=False, ref=str(number))
+        for number, (_, charged, known, cost) in enumerate(calls):
+            if known:
+                assert ledger.correct(str(number), cost) == bool(charged)
+                assert ledger.correct(str(number), 10**6) == 0
+        for run_id in "ab":
+            own = [call for call in calls if call[0] == run_id and call[1]]
+            true = sum(cost if known else charged for _, charged, known, cost in own)
+            still = sum(charged for _, charged, known, _ in own if not known)
+            assert figures(ledger, "run", run_id) == (true, still, 0)
+        for scope in ("daily", "monthly", "agent:writer"):
+            parts = [figures(ledger, "run", run_id) for run_id in "ab"]
+            assert figures(ledger, scope) == tuple(map(sum, zip(*parts, strict=True)))
+
+
+def test_what_is_put_in_may_be_more_than_was_charged_and_closes_the_cap(ledger):
+    ledger.settle(reserve(ledger, 60, daily=100), 60, certain=False)
+    (call,) = ledger.uncertain_calls()
+    assert ledger.correct(call.ref, 95) == 1
+    assert isinstance(reserve(ledger, 6, daily=100), Standing)
+    assert isinstance(reserve(ledger, 5, daily=100), Hold)
+
+
+def test_uncertain_calls_of_earlier_months_no_longer_count(ledger, clock):
+    ledger.note(5, run_id="r", agent="writer", certain=False)
+    clock.now += 7 * DAY
+    assert len(ledger.uncertain_calls()) == 1
+    clock.now += 7 * DAY
+    assert ledger.uncertain_calls() == []
+
+
+def test_looking_for_uncertain_calls_makes_no_file(ledger, path):
+    assert ledger.uncertain_calls() == []
+    assert ledger.correct("0a1b2c3d", 0) == 0
+    assert not path.parent.exists()
+
+
+def test_a_ledger_from_before_there_were_uncertain_calls_is_brought_up_to_date(path, clock):
+    altered(path, "DROP TABLE uncertain_calls")
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA user_version = 1")
+    connection.close()
+    with Ledger(path, clock=clock) as ledger:
+        assert ledger.uncertain_calls() == []
+        ledger.note(5, run_id="r", agent="writer", certain=False)
+        assert figures(ledger) == (55, 5, 0)
+        assert len(ledger.uncertain_calls()) == 1
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        "'x', 'r', 's', 'writer', '2026-11-22', -1, NULL, NULL",
+        "'x', 'r', 's', 'writer', '2026-11-22', 'much', NULL, NULL",
+        "'x', 'r', 's', 'writer', 'next year', 1, NULL, NULL",
+        "'x', x'00', 's', 'writer', '2026-11-22', 1, NULL, NULL",
+    ],
+)
+def test_charges_that_no_ledger_writes_are_damage_and_change_no_sum(path, clock, row):
+    altered(path, f"INSERT INTO uncertain_calls VALUES ({row})")
+    with Ledger(path, clock=clock) as ledger:
+        with pytest.raises(BudgetExceeded, match="no ledger writes"):
+            ledger.uncertain_calls()
+        with pytest.raises(BudgetExceeded, match="no ledger writes"):
+            ledger.correct("x", 0)
+        assert figures(ledger) == (50, 0, 0)
+
+
 def test_looking_makes_no_file(ledger, path):
     (standing,) = ledger.standing({"daily": 5})
     assert (standing.spent, standing.left) == (0, 5)

@@ -164,6 +164,72 @@ def test_refusals_with_no_answer_in_between_double_the_distance_up_to_a_minute(k
     assert found[-1] == 60
 
 
+def storm(limiter, clock, count):
+    """Have `count` calls refused one after the other, with no word of when to come back."""
+    for _ in range(count):
+        refused(limiter, None)
+        clock.now += 0.1
+
+
+def test_after_a_storm_of_refusals_the_pace_recovers_in_minutes(known, clock):
+    ours = limiter(known, clock)
+    storm(ours, clock, 12)
+    assert known.read("paces", "haiku")["interval"] == 60
+    times = sends(ours, clock, 60)
+    gaps = [after - before for before, after in pairwise(times)]
+    assert gaps == sorted(gaps, reverse=True)
+    assert gaps[-1] < 0.5
+    assert times[-1] < 240
+
+
+def test_after_refusals_between_answers_the_pace_is_kept_for_a_minute_and_then_recovers(known, clock):
+    ours = limiter(known, clock)
+    for _ in range(4):
+        storm(ours, clock, 2)
+        answered(ours)
+    storm(ours, clock, 1)
+    slow = known.read("paces", "haiku")["interval"]
+    assert 10 < slow < 30
+    sends(ours, clock, 2)
+    assert known.read("paces", "haiku")["interval"] > slow * 0.98
+    sends(ours, clock, 100)
+    assert known.read("paces", "haiku")["interval"] < 1
+
+
+def test_late_refusals_that_name_no_time_leave_the_moments_of_others_alone(known, clock):
+    ours = limiter(known, clock)
+    together = [entered(ours) for _ in range(3)]
+    clock.now += 0.1
+    for ticket in together:
+        ours.refused(ticket, None)
+        ours.leave(ticket)
+        clock.now += 0.1
+    answered(ours)
+    pace = known.read("paces", "haiku")
+    ours.refused(together[0], None)
+    assert known.read("paces", "haiku")["due"] == pace["due"]
+    assert answered(ours).at == pace["due"]
+
+
+@pytest.mark.parametrize(("per_minute", "refusals"), [(30, 0.1), (60, 0.05), (600, 0.03)])
+def test_a_limit_that_nobody_names_is_found_and_kept_with_few_refusals(known, clock, per_minute, refusals):
+    ours = limiter(known, clock)
+    bucket, looked, kept, tried, began = 1.0, clock.now, 0, 0, clock.now
+    while kept < 400:
+        ticket = entered(ours)
+        clock.now += 0.01
+        bucket, looked = min(1.0, bucket + (ticket.at - looked) * per_minute / 60), ticket.at
+        tried += 1
+        if bucket >= 1:
+            bucket, kept = bucket - 1, kept + 1
+            ours.answered(ticket)
+        else:
+            ours.refused(ticket, None)
+        ours.leave(ticket)
+    assert 1 - kept / tried < refusals
+    assert clock.now - began < 1.4 * kept * 60 / per_minute
+
+
 def test_refusals_of_calls_that_were_sent_together_slow_down_once(known, clock):
     ours = limiter(known, clock)
     tickets = [entered(ours) for _ in range(5)]

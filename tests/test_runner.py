@@ -175,14 +175,38 @@ def test_foreach_over_no_json_fails_that_step_and_says_which_line(workspace, sim
     assert "line 2 of {{steps.plan.output}} is no JSON" in error.message
 
 
-def test_foreach_over_nothing_is_an_empty_success_that_says_so(workspace, simulator):
+def test_a_glob_that_fits_no_file_skips_the_step_and_warns_rather_than_pass_a_check(workspace, simulator):
     steps = workflow(
-        {"id": "each", "foreach": "*.none", "task": "do"}, {"id": "end", "task": "x", "dependencies": ["each"]}
+        {"id": "each", "foreach": "src/**/{{input.kind}}", "task": "do"},
+        {"id": "alone", "task": "x", "dependencies": ["each"]},
+        {"id": "other", "task": reply("other")},
+        {"id": "both", "task": "x", "dependencies": ["each", "other"]},
     )
-    found = by_step(outcomes(workspace, steps))
-    assert found["each"].status == "ok"
-    assert "no items" in found["each"].note
+    plan, warned = workspace.plan(steps, "t", given={"kind": "*.tsx"}), []
+    found = by_step(run(plan, workspace.engine.line(plan, on_warning=warned.append)))
+    assert {step: o.status for step, o in found.items()} == {
+        "each": "skipped",
+        "alone": "skipped",
+        "other": "ok",
+        "both": "ok",
+    }
+    assert found["each"].note == "no file fits src/**/*.tsx"
+    assert warned == ["step 'each' is skipped: no file fits src/**/*.tsx"]
+    assert "other" in prompts(simulator)[-1]
+
+
+@pytest.mark.parametrize("answer", ["[]", "```json\n```"])
+def test_an_answer_that_lists_nothing_is_a_success_of_0_items(workspace, simulator, answer):
+    steps = workflow(
+        {"id": "plan", "task": reply(answer)},
+        {"id": "each", "foreach": "{{steps.plan.output}}", "task": "do", "dependencies": ["plan"]},
+        {"id": "end", "task": "x", "dependencies": ["each"]},
+    )
+    plan, warned = workspace.plan(steps, "t"), []
+    found = by_step(run(plan, workspace.engine.line(plan, on_warning=warned.append)))
+    assert (found["each"].status, found["each"].note) == ("ok", "0 items, nothing to do")
     assert found["end"].status == "ok"
+    assert warned == []
 
 
 def test_a_false_condition_skips_the_step_and_what_depends_on_it_alone(workspace, simulator):
@@ -295,12 +319,24 @@ def test_an_interruption_fails_what_is_in_flight_and_ends(workspace, simulator):
     threading.Thread(target=interrupt).start()
     with pytest.raises(Interrupted):
         found.extend(going)
-    assert {o.step: o.status for o in found} == {
-        "done": "ok",
-        "hangs": "failed",
-        "hangs-too": "failed",
-        "never": "skipped",
+    assert {o.step: (o.status, o.attempts) for o in found} == {
+        "done": ("ok", 1),
+        "hangs": ("failed", 1),
+        "hangs-too": ("failed", 1),
+        "never": ("skipped", 0),
     }
+
+
+def test_what_was_interrupted_can_be_told_from_the_ledger_by_run_and_step(workspace, simulator):
+    steps = workflow({"id": "done", "task": "x"}, {"id": "hangs", "task": "[[simulate: hang]]"})
+    plan = workspace.plan(steps, "")
+    with closing(run(plan, workspace.engine.line(plan, use_cache=False, run_id="of-the-test", max_cost=5))) as going:
+        assert next(going).step == "done"
+        simulator.wait_for(2, timeout=10)
+    (call,) = workspace.stores.ledger.uncertain_calls()
+    assert (call.run_id, call.step, call.agent) == ("of-the-test", "hangs", "echo")
+    (today,) = workspace.stores.ledger.standing({"daily": None})
+    assert call.charged == today.uncertain > 0
 
 
 def test_cost_is_that_of_the_model_that_answered_and_a_refusal_before_output_is_free(workspace, simulator):
@@ -422,10 +458,21 @@ def test_an_answer_that_was_cut_is_charged_at_its_worst_before_it_is_asked_for_a
     assert today.spent == today.uncertain + outcome.cost
 
 
+def test_a_call_that_was_never_sent_has_no_attempts(workspace, simulator):
+    (outcome,) = outcomes(workspace, workflow({"id": "a", "task": "x"}), max_cost=0)
+    assert (outcome.error.exit_code, outcome.attempts, len(simulator.requests)) == (4, 0, 0)
+
+
+def test_a_call_that_failed_counts_its_attempts_whatever_ended_them(workspace, simulator):
+    workspace.__dict__["settings"] = replace(workspace.settings, performance_max_retries=2)
+    (outcome,) = outcomes(workspace, workflow({"id": "a", "task": "[[simulate: status=500]]"}))
+    assert outcome.attempts == len(simulator.requests) == 3
+
+
 def test_it_is_not_asked_for_again_if_the_cap_has_no_room_for_both(workspace, simulator):
     workspace.__dict__["settings"] = replace(workspace.settings, performance_max_retries=2)
     steps = workflow({"id": "a", "task": CUT_ONCE, "max_tokens": 1000})
     (outcome,) = outcomes(workspace, steps, max_cost=0.0006)
     found = [outcome]
     assert [o.error and o.error.type for o in found] == ["budget_exceeded"]
-    assert len(simulator.requests) == 1
+    assert outcome.attempts == len(simulator.requests) == 1

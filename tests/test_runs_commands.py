@@ -314,6 +314,42 @@ def test_two_runs_differ_in_steps_outputs_and_costs(chain):
     assert "== output of a" in text
 
 
+def test_a_run_compared_with_itself_is_said_to_be_the_same(chain):
+    chain.run()
+    chain.run()
+    (_, newest), last = chain.ids, chain.ids[-1]
+    status, out, _ = chain.call("runs", "diff", "last", newest)
+    assert (status, out) == (0, f"A and B are the same run, {last}: nothing differs\n")
+
+
+def test_a_run_can_be_named_by_how_many_came_after_it(chain):
+    for _ in range(3):
+        chain.run()
+    named = [chain.data("runs", "show", name)["run_id"] for name in ("last", "last~0", "last~1", "last~2")]
+    assert named == [chain.ids[2], chain.ids[2], chain.ids[1], chain.ids[0]]
+    found = chain.data("runs", "diff", "last~1", "last")
+    assert (found["a"]["run_id"], found["b"]["run_id"]) == (chain.ids[1], chain.ids[2])
+    assert chain.run("--resume", "last~2") == {"a": "cached", "b": "cached"}
+
+
+def test_a_run_before_the_first_one_is_refused_with_those_there_are(chain):
+    chain.run()
+    status, _, err = chain.call("runs", "show", "last~1")
+    assert (status, err) == (2, "claude-force: error: there is no 'last~1': too few runs are kept; there is 'last'\n")
+    chain.run()
+    _, _, err = chain.call("run", "workflow", "w", "--resume", "last~5")
+    assert "there is no 'last~5': too few runs of w are kept; there is 'last' to 'last~1'" in err
+
+
+@pytest.mark.parametrize("name", ["last-1", "last~", "last~x", "last^", "~1"])
+def test_a_name_that_is_like_those_of_the_last_ones_is_answered_with_those(chain, name):
+    chain.run()
+    chain.run()
+    status, _, err = chain.call("runs", "show", name)
+    assert status == 2
+    assert "last~1" in err
+
+
 def test_runs_of_items_differ_by_item(far):
     for items in (["x", "y"], ["y", "z"]):
         far.workflow({"id": "each", "foreach": items, "task": "do {{item}}"})

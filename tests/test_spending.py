@@ -71,6 +71,17 @@ def spent(ledger, scope="daily", run_id="run"):
     return standing.spent, standing.uncertain, standing.reserved
 
 
+def test_a_call_of_unknown_cost_is_known_by_the_same_name_in_both_ledgers(spending, project, user):
+    run = spending({"daily": 5}, {"monthly": 5}, run_id="r")
+    run.settle(run.reserve(CALL, "writer", "review"), None)
+    unpaid = spending({}, {"monthly": 5}, run_id="r")
+    unpaid.settle(unpaid.reserve(CALL, "writer", "review"), None)
+    first, second = project.uncertain_calls()
+    assert (first.run_id, first.step, first.agent, first.charged) == ("r", "review", "writer", ONE)
+    assert [call.ref for call in user.uncertain_calls()] == [first.ref, second.ref]
+    assert first.ref != second.ref
+
+
 def refusal(spending, request=CALL, agent="writer"):
     with pytest.raises(BudgetExceeded) as caught:
         spending.reserve(request, agent)

@@ -1,7 +1,6 @@
 """`status`: what the end of the metrics, journals and locks say of each workflow, and which one is overdue."""
 
 import io
-import json
 import os
 import time
 from argparse import ArgumentParser, ArgumentTypeError
@@ -22,6 +21,7 @@ from claude_force.stores.rollups import Rollups
 from claude_force.workspace import Workspace
 
 from .executions import line as execution
+from .journalled import own_line
 
 HOUR = 3600
 DAY = 24 * HOUR
@@ -57,14 +57,21 @@ def line(workflow, at, *, began=None, **facts):
 
 
 @pytest.fixture
-def status():
+def status(run_status):
+    return lambda *words, **facts: run_status(*words, **facts)[0]
+
+
+@pytest.fixture
+def run_status():
+    """Return the result of `status` and what it said on stderr."""
+
     def call(*words, verbose=0):
         parser = ArgumentParser(exit_on_error=False)
         commands.status_options(parser)
         screen = Screen(stdout=io.StringIO(), stderr=io.StringIO())
         screen.verbose = verbose
         with Workspace(screen=screen) as workspace:
-            return commands.status(parser.parse_args(words), workspace)
+            return commands.status(parser.parse_args(words), workspace), screen.stderr.getvalue()
 
     return call
 
@@ -122,6 +129,13 @@ def test_an_interrupted_run_is_told_from_a_failed_one_and_is_no_success(metrics,
     assert found["last_failure"]["status"] == "interrupted"
 
 
+def write_journal(run, *ends, sealed=own_line):
+    run.mkdir(parents=True)
+    head = {"run": run.name, "journal": 1, "workflow": "w", "steps": 2, "began": "2026-11-22T00:00:00.000Z"}
+    entries = [head, *({"end": "2026-11-22T00:01:00.000Z", **end} for end in ends)]
+    (run / "journal.jsonl").write_bytes(b"".join(sealed(entry, run.name) + b"\n" for entry in entries))
+
+
 @pytest.mark.parametrize(
     ("end", "state"),
     [({"status": "ok"}, "ok"), ({"status": "failed"}, "failed"), (None, "interrupted")],
@@ -130,13 +144,48 @@ def test_where_there_is_a_journal_it_says_how_the_run_ended(project, metrics, st
     """A run that was killed between two steps has left lines of successes alone."""
     metrics(line("w", now - DAY), line("w", now - HOUR))
     run = project / ".claude" / "runs" / run_id(now - HOUR - 60)
-    run.mkdir(parents=True)
-    head = {"run": run.name, "journal": 1, "workflow": "w", "steps": 2, "began": "2026-11-22T00:00:00.000Z"}
-    lines = [head, *([{"end": "2026-11-22T00:01:00.000Z", **end}] if end else [])]
-    (run / "journal.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in lines))
+    write_journal(run, *([end] if end else []))
     found = by_name(status())["w"]
     assert found["state"] == state
     assert (found["last_success"]["age_seconds"] > 23 * HOUR) == (state != "ok")
+
+
+def forged(entry, run_id):
+    return own_line(entry, run_id).replace(b'"seal": "', b'"seal": "f')
+
+
+@pytest.mark.parametrize("end", [[{"status": "ok"}], [{"status": "failed"}], []])
+def test_a_run_whose_journal_another_user_sealed_says_nothing_and_that_is_told_once(
+    project, metrics, run_status, now, end
+):
+    metrics(line("w", now - DAY), line("w", now - HOUR), line("v", now - HOUR, began=now - 99))
+    define(project, "v")
+    runs = project / ".claude" / "runs"
+    write_journal(runs / run_id(now - HOUR - 60), *end, sealed=lambda entry, _: own_line(entry, "of another run"))
+    write_journal(runs / run_id(now - 99), *end, sealed=forged)
+    result, warned = run_status("w", "v")
+    found = by_name(result)
+    assert found["w"]["state"] == "ok"
+    assert found["w"]["last_run"]["age_seconds"] > 23 * HOUR
+    assert found["v"]["state"] == "never run"
+    assert warned.count("2 runs of another user or machine left out") == warned.count("left out") == 1
+
+
+def test_a_forged_end_in_a_journal_of_ones_own_makes_no_success(project, metrics, status, now):
+    metrics(line("w", now - HOUR))
+    run = project / ".claude" / "runs" / run_id(now - HOUR - 60)
+    write_journal(run)
+    with (run / "journal.jsonl").open("ab") as stream:
+        stream.write(forged({"end": "2026-11-22T00:01:00.000Z", "status": "ok"}, run.name) + b"\n")
+    assert by_name(status())["w"]["state"] == "interrupted"
+
+
+def test_a_secret_that_cannot_be_read_is_an_error_rather_than_a_success(project, metrics, status, now, home):
+    metrics(line("w", now - HOUR))
+    write_journal(project / ".claude" / "runs" / run_id(now - HOUR - 60), {"status": "ok"})
+    (home / ".claude" / "cache.key").chmod(0o644)
+    with pytest.raises(ForceError, match=r"cache\.key.*others can read it"):
+        status()
 
 
 def test_a_workflow_whose_lock_is_held_is_running(project, metrics, status, now):
@@ -282,7 +331,7 @@ def test_what_is_found_backwards_is_what_a_look_at_everything_finds(tmp_path_fac
     (state / "metrics" / "executions.jsonl").write_bytes(b"".join(lines))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(standing, "_BLOCK_BYTES", block)
-        found = standings(state, "abc")
+        found = standings(state, "abc", secret=lambda: b"")
     for workflow in "abc":
         of = [(end, good) for (name, _), (_, good, end) in runs.items() if name == workflow]
         for run, wanted in ((found[workflow].success, True), (found[workflow].failure, False)):

@@ -195,4 +195,5 @@ def _key_in(file: Path) -> str:
     try:
         return file.read_text(encoding="utf-8")
     except (OSError, UnicodeError) as error:
-        raise AuthenticationFailed(f"cannot read api_key_file {file}: {reason(error)}", hint="check the path") from None
+        hint = f"chmod u+r '{file}'" if isinstance(error, PermissionError) else "write the key into it, as text"
+        raise AuthenticationFailed(f"cannot read api_key_file {file}: {reason(error)}", hint=hint) from None

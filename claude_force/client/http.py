@@ -35,7 +35,7 @@ _encode = JSONEncoder(separators=(",", ":")).encode
 
 
 class HttpTransport:
-    """A transport as `client` describes it, with the calls that other endpoints of the API need."""
+    """A transport as `client` describes it, which also reads what other endpoints of the API tell."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         """Open nothing yet."""
@@ -66,18 +66,8 @@ class HttpTransport:
 
     def get_json(self, path: str, *, deadline: float | None = None) -> dict[str, Any]:
         """Return the JSON object at `path`, which begins with `/v1/`. Raises as a call does."""
-        return _object(self.fetch("GET", path, deadline=deadline))
-
-    def post_json(self, path: str, body: dict[str, Any], *, deadline: float | None = None) -> dict[str, Any]:
-        """Post `body` to `path`, which begins with `/v1/`, and return the JSON object that comes back."""
-        return _object(self.fetch("POST", path, _encode(body).encode(), deadline=deadline))
-
-    def fetch(
-        self, method: str, path: str, body: bytes = b"", *, deadline: float | None = None, limit: int = MAX_BODY_BYTES
-    ) -> bytes:
-        """Return the whole body at `path`, of at most `limit` bytes. Raises as a call does."""
-        with self._exchange(method, path, body, deadline) as (connection, _):
-            return _read(connection, limit)
+        with self._exchange("GET", path, b"", deadline) as (connection, _):
+            return _object(_read(connection, MAX_BODY_BYTES))
 
     def abort(self) -> None:
         """End every call in flight at once, and every later one, with Interrupted; from any thread."""

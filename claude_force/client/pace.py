@@ -26,7 +26,12 @@ would refuse what comes a moment early; if something is, it may be used up."""
 FIRST_INTERVAL, LAST_INTERVAL, NO_INTERVAL = 1.0, 60.0, 0.01
 """Seconds between two sends: at first, if the API names no limit; at most; and so little that it is no pace."""
 QUICKER, SETTLED = 0.95, 0.999
-"""By what an answer multiplies the distance: until a call that kept the pace was refused, and from then on."""
+"""By what an answer multiplies the distance: as long as the pace was never too quick, and in the first
+`SETTLED_SECONDS` after it was."""
+MORE, LITTLE_MORE = 6.0, 1.0
+"""How many requests a minute an answer adds at least: as long as the pace was never too quick, and later than
+`SETTLED_SECONDS` after it was. A distance of a minute, which refusals for another reason lead to, would else stay."""
+SETTLED_SECONDS = 60.0
 SLOWER, MUCH_SLOWER = 1.1, 2.0
 """By what a refusal multiplies it, and by what if nothing was answered since the last one."""
 PLENTY, PLENTY_SHARE = 20, 0.2
@@ -52,7 +57,10 @@ class Pace:
     cut: float = 0.0
     """When it was last slowed down: moments taken before are void, and refusals of calls sent before say no more."""
     settled: bool = False
-    """Whether a call was refused although it kept the pace: from then on the distance shrinks slowly."""
+    """Whether a call was refused that kept a pace at which others were answered: it was too quick.
+
+    Refusals with no answer in between say nothing of the kind: perhaps everybody is refused.
+    """
     eased: bool = False
     """Whether there was an answer since."""
     changed: float = 0.0
@@ -113,7 +121,7 @@ def taken(latest: float, pace: Pace, now: float) -> tuple[Pace | None, tuple[flo
 
 
 def eased(
-    ticket: Ticket, limits: tuple[int, int] | None, later: int, pace: Pace, _now: float
+    ticket: Ticket, limits: tuple[int, int] | None, later: int, pace: Pace, now: float
 ) -> tuple[Pace | None, None]:
     """Return the pace after an answer, None if it stays: its distance shrinks, or it begins, or it ends.
 
@@ -122,28 +130,38 @@ def eased(
     if limits and plenty(*limits) and pace.floor:
         return replace(pace, interval=0.0, floor=0.0, spare=0), None
     if limits and not plenty(*limits):
-        return _fitted(ticket, *limits, later, pace), None
+        return _fitted(ticket, *limits, later, pace, now), None
     if not pace.interval:
         return None, None
-    return _quicker(pace), None
+    return _quicker(pace, now), None
 
 
-def _fitted(ticket: Ticket, limit: int, remaining: int, later: int, pace: Pace) -> Pace:
+def _fitted(ticket: Ticket, limit: int, remaining: int, later: int, pace: Pace, now: float) -> Pace:
     """Return the pace that keeps `limit`, given how many were left after the call and how many were sent since."""
     floor = _floor(limit, remaining)
     if pace.interval:
         spare = max(0, remaining - (pace.sent - ticket.number)) if ticket.pace else pace.spare
-        return replace(_quicker(replace(pace, floor=floor)), spare=spare)
+        return replace(_quicker(replace(pace, floor=floor), now), spare=spare)
     short = max(0, 1 + later - remaining)
     return replace(pace, interval=floor, floor=floor, due=ticket.at + floor * short, spare=max(0, remaining - later))
 
 
-def _quicker(pace: Pace) -> Pace:
+def _quicker(pace: Pace, now: float) -> Pace:
     """Return `pace` with a distance that is a little shorter, if it may be."""
-    interval = pace.interval * (SETTLED if pace.settled and not pace.floor else QUICKER)
+    interval = pace.interval * QUICKER
+    if not pace.floor and not pace.settled:
+        interval = min(interval, _with_more(pace.interval, MORE))
+    elif not pace.floor:
+        early = now - pace.cut < SETTLED_SECONDS
+        interval = pace.interval * SETTLED if early else _with_more(pace.interval, LITTLE_MORE)
     if interval < max(pace.floor, NO_INTERVAL):
         interval = pace.floor  # without a floor: no pace any more
     return replace(pace, interval=interval, eased=True)
+
+
+def _with_more(interval: float, requests: float) -> float:
+    """Return the distance at which so many `requests` a minute more are sent than at `interval`."""
+    return 60 / (60 / interval + requests)
 
 
 def slowed(
@@ -154,7 +172,7 @@ def slowed(
     cut = max(now, pace.cut + 1e-6)  # another one, whatever the clock says, or who waits would not notice
     kept = ticket.pace if ticket.at > pace.cut else None
     if pace.interval and kept is None:  # it was sent before there was this pace
-        return (replace(pace, hold=hold, due=hold, cut=cut) if hold > pace.hold else pace), False
+        return (replace(pace, hold=hold, due=hold, cut=cut) if hold > max(pace.hold, now) else pace), False
     floor = _floor(limits[0]) if limits and not limits[1] else pace.floor
     if kept is None:
         interval = floor or min(retry_after or FIRST_INTERVAL, FIRST_INTERVAL) * MARGIN
@@ -163,4 +181,4 @@ def slowed(
         wider = max(pace.interval, kept.interval) * (SLOWER if pace.eased else MUCH_SLOWER)
         interval = max(floor, min(wider, LAST_INTERVAL))
     now_slower = replace(pace, hold=hold, interval=interval, floor=floor, due=hold, spare=0, cut=cut)
-    return replace(now_slower, settled=kept is not None, eased=False), True
+    return replace(now_slower, settled=kept is not None and (pace.settled or pace.eased), eased=False), True

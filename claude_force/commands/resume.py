@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from .. import recording
 from ..errors import UsageError
-from ..frozen import dataclass
+from ..frozen import dataclass, replace
 from ..records import Document
 from ..stores.runs import find_run
 from ..tape import Tape
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from ..plan import Plan
-    from ..records import Workflow
+    from ..records import Agent, Step, Workflow
     from ..stores.journal import Journal
-    from ..stores.transcript import Transcript
+    from ..stores.transcript import Entry, Transcript
     from ..workspace import Workspace
 
 
@@ -72,4 +72,34 @@ def resume(
     texts = {name: past.texts[digest] for name, digest in kept.items()}
     files = tuple(Document(name[5:], text) for name, text in texts.items() if name.startswith("file "))
     old = {name[6:]: text for name, text in texts.items() if name.startswith("input ")}
-    return Resumed(journal, past, source, texts.get("task", "") if task is None else task, old | dict(inputs), files)
+    told = Resumed(journal, past, source, texts.get("task", "") if task is None else task, old | dict(inputs), files)
+    return told if workspace.auto_model is False else replace(told, source=_with_models(told, workspace.agent))
+
+
+def _with_models(resumed: Resumed, find_agent: Callable[[str], Agent]) -> Workflow:
+    """Return the workflow with the models that routing gave to steps that ended, unless what was routed has changed.
+
+    Routed anew, by a record of executions that has grown since, such a step could be asked and paid for again.
+    """
+    past = resumed.past
+    plans = [step for session in past.sessions for step in session.plan["steps"]]
+    routed = {step["id"]: step["job"]["routed_from"] for step in plans if "routed_from" in step.get("job", {})}
+    answers = [e for session in past.sessions for e in session.steps if e["status"] in {"ok", "cached"}]
+    ended = {e["step"]: e["parts"] for e in answers if e.get("parts", {}).get("model") in past.texts}
+
+    def with_model(step: Step) -> Step:
+        if step.model or step.id not in routed or step.id not in ended:
+            return step
+        agent, parts = find_agent(step.agent), ended[step.id]
+        same = routed[step.id] == (agent.model or "") and _is_same(resumed, step, agent, parts)
+        return replace(step, model=past.texts[parts["model"]]) if same else step
+
+    return replace(resumed.source, steps=tuple(map(with_model, resumed.source.steps)))
+
+
+def _is_same(resumed: Resumed, step: Step, agent: Agent, parts: Entry) -> bool:
+    """Say whether the agent and the task of a step are those of `parts`, digests by name."""
+    texts = {f"agent {agent.name}": agent.prompt, "task": step.task, "task of the run": resumed.task}
+    texts |= {f"input {name}": value for name, value in resumed.inputs.items()}
+    mark = Tape(resumed.past).mark  # knows the texts that stand redacted in the journal
+    return f"agent {agent.name}" in parts and all(mark(texts[name]) == parts[name] for name in parts.keys() & texts)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ..stores.runs import Summary
     from ..workspace import Workspace
 
-RUN_HELP = "the run: its id, the beginning of it, or 'last'"
+RUN_HELP = "the run: its id, the beginning of it, 'last', or 'last~1' for the one before"
 
 
 def list_runs_options(parser: ArgumentParser) -> None:

@@ -7,6 +7,7 @@ import time
 from argparse import ArgumentTypeError
 from calendar import timegm
 
+from .. import recording
 from ..errors import ForceError, NotFound, reason
 from ..frozen import dataclass
 from ..records import Result
@@ -81,10 +82,14 @@ def _api(workspace: Workspace) -> list[Trouble]:
 
 def _rows(args: Namespace, workspace: Workspace) -> list[_Row]:
     known = {w.name: w.source for w in workspace.workflows()}
+    names = args.names or [n for n, source in known.items() if source != "bundled"]
+    foreign: set[str] = set()
     try:
-        found = standings(workspace.state, args.names or [n for n, source in known.items() if source != "bundled"])
+        found = standings(workspace.state, names, secret=recording.secret(workspace), foreign=foreign.add)
     except OSError as error:
         raise ForceError(f"cannot read {error.filename or 'the metrics'}: {reason(error)}") from None
+    if foreign:
+        workspace.screen.warn(f"{plural(len(foreign), 'run')} of another user or machine left out")
     for name in args.names:
         if name not in known and not found[name].last:
             raise NotFound("workflow", name, {*known, *(n for n, standing in found.items() if standing.last)})

@@ -11,6 +11,7 @@ from ..reports import why as reports
 from ..reports.table import plural
 from ..stores.runs import find_run, own_ids
 from ..stores.transcript import FILE, Transcript, outcome, planned, read, workflow
+from .runs import RUN_HELP
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ _FARTHEST = 50
 
 def why_options(parser: ArgumentParser) -> None:
     """Add the options of `why`."""
-    parser.add_argument("run", metavar="RUN_ID", help="the run: its id, the beginning of it, or 'last'")
+    parser.add_argument("run", metavar="RUN_ID", help=RUN_HELP)
     parser.add_argument("step", metavar="STEP", help="the step")
 
 

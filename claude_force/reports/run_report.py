@@ -137,7 +137,9 @@ def _marks(outcome: Outcome | None) -> dict[str, str] | None:
 
 
 def differences_text(a: Summary, b: Summary, found: Sequence[Mapping[str, Any]], *, width: int) -> str:
-    """Return how two runs differ."""
+    """Return how two runs differ; of one run and itself, only that."""
+    if a.run_id == b.run_id:
+        return f"A and B are the same run, {a.run_id}: nothing differs"
     rows = [_difference_row(step) for step in found]
     outputs = [
         "\n".join(diff_lines(f"output of {d['step']}", d["output_diff"], d["output_diff_lines_left_out"]))

@@ -1,7 +1,8 @@
 """How each workflow stands: its last run, its last success and its last failure, from the end of the metrics.
 
 Lines are read backwards, a block at a time, and parsed only while they can still tell something new, so a long history
-costs little. What a line cannot tell, that a run was killed between two steps, the run's journal does.
+costs little. What a line cannot tell, that a run was killed between two steps, the run's journal does. A run whose
+journal is not the user's own says nothing: it may have come with a cloned repository.
 """
 
 from __future__ import annotations
@@ -18,9 +19,11 @@ from ..stores.tally import moment
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
     from typing import Any, BinaryIO
+
+    from ..stores.seal import Secret
 
 _BLOCK_BYTES = 1 << 18
 _WORKFLOW = re.compile(rb'"workflow_id": ?("(?:[^"\\]|\\.)*")')
@@ -48,12 +51,15 @@ class Standing:
     failure: Run | None = None
 
 
-def standings(state: Path, names: Iterable[str]) -> dict[str, Standing]:
+def standings(
+    state: Path, names: Iterable[str], *, secret: Secret, foreign: Callable[[str], object] = lambda _: None
+) -> dict[str, Standing]:
     """Return how the workflows `names` stand, and all others that have run, by name.
 
-    `state` is the project's directory of state. Raises OSError, and ForceError for a damaged manifest of rollups.
+    `state` is the project's directory of state. `foreign` is told the id of each run that is left out because its
+    journal is not sealed with the user's `secret`. Raises OSError, and ForceError for a damaged manifest of rollups.
     """
-    search = _Search(state / "runs", names)
+    search = _Search(state / "runs", names, secret, foreign)
     with Rollups(state / "metrics").view() as view:
         for stream, start in view.residues:
             for block in _backwards(stream, start):
@@ -87,9 +93,11 @@ class _Open:
 class _Search:
     """What has been found so far, going backwards."""
 
-    def __init__(self, journals: Path, names: Iterable[str]) -> None:
+    def __init__(self, journals: Path, names: Iterable[str], secret: Secret, foreign: Callable[[str], object]) -> None:
         self.found = dict.fromkeys(names, Standing())
         self._journals = journals
+        self._secret = secret
+        self._foreign = foreign
         self._open: dict[tuple[str, str], _Open] = {}
 
     def take(self, block: bytes) -> str:
@@ -119,7 +127,11 @@ class _Search:
         """Judge the runs that began after `since`: no more of their lines can follow."""
         for key in [key for key, run in self._open.items() if run.began > since or not since]:
             run = self._open.pop(key)
-            self._note(run.workflow, self._ended(run))
+            journal = self._journals / run.run_id if _began(run.run_id) else None
+            if journal and runs.is_foreign(journal, self._secret):
+                self._foreign(run.run_id)
+            else:
+                self._note(run.workflow, self._ended(run, journal))
 
     def _telling(self, block: bytes) -> list[bytes]:
         """Return the lines of workflows of which more is to be known; once only failures are, those of failures."""
@@ -131,10 +143,10 @@ class _Search:
         lines = [line for line in block.split(b"\n") if _of(line) in whole] if whole else []
         return lines + [line for line in _failures(block) if _of(line) in failing] if failing else lines
 
-    def _ended(self, run: _Open) -> Run:
+    def _ended(self, run: _Open, journal: Path | None) -> Run:
         status = "ok" if run.success else "interrupted" if run.interrupted else "failed"
-        if status == "ok" and _began(run.run_id) and os.path.isdir(self._journals / run.run_id):
-            told = runs.summary(self._journals / run.run_id).status
+        if status == "ok" and journal and os.path.isdir(journal):
+            told = runs.summary(journal, self._secret).status
             status = told if told in {"failed", "interrupted", "running"} else "ok"
         return Run(run.run_id, run.finished, status, run.cost)
 

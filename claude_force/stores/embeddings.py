@@ -12,7 +12,7 @@ from contextlib import suppress
 from hashlib import sha256
 
 from .shelf import SealedShelf, SqliteMapping
-from .sqlite import is_damage
+from .sqlitefile import Attempts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,8 +47,12 @@ class Embeddings:
         self._shelf = SealedShelf(self._file, secret)
         self._embed = embed
         self._model = model
-        self._warn = warn
-        self._usable = True
+        self._attempt = Attempts(
+            self._file.file,
+            name="the store of vectors",
+            failure=lambda _, error: f"{path}: {error}; vectors are computed anew",
+            warn=warn,
+        )
         self._known: dict[str, Sequence[float]] = {}
 
     def __enter__(self) -> Self:
@@ -76,30 +80,14 @@ class Embeddings:
         return [self._known[text] for text in texts]
 
     def _kept(self, text: str) -> Sequence[float] | None:
-        if not (self._usable and self._file.exists()):
+        if not self._file.exists():
             return None
-        try:
-            encoded = self._shelf.get(self._key(text))
-        except (sqlite3.Error, OSError) as error:
-            self._give_up(error)
-            return None
+        encoded = self._attempt("read", lambda: self._shelf.get(self._key(text)), None)
         return array("f", b64decode(encoded)).tolist() if encoded else None
 
     def _keep(self, text: str, vector: Sequence[float]) -> None:
-        if self._usable:
-            try:
-                self._shelf[self._key(text)] = b64encode(array("f", vector).tobytes()).decode()
-            except (sqlite3.Error, OSError) as error:
-                self._give_up(error)
+        encoded = b64encode(array("f", vector).tobytes()).decode()
+        self._attempt("write", lambda: self._shelf.__setitem__(self._key(text), encoded), None)
 
     def _key(self, text: str) -> str:
         return sha256(f"{self._model}\0{text}".encode("utf-8", "surrogatepass")).hexdigest()
-
-    def _give_up(self, error: sqlite3.Error | OSError) -> None:
-        self._usable = False
-        told = f"{self._file.path}: {error}; vectors are computed anew"
-        if isinstance(error, sqlite3.Error) and is_damage(error):
-            with suppress(OSError):
-                if aside := self._file.set_aside():
-                    told += f", the damaged file is set aside as {aside.name}"
-        self._warn(told)

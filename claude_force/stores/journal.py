@@ -16,7 +16,7 @@ from types import MappingProxyType
 
 from .. import files
 from ..errors import Busy, reason
-from ..records import digest
+from ..records import digest, iso
 from .seal import sealed
 from .transcript import FILE, VERSION, Transcript, read
 
@@ -106,7 +106,7 @@ class Journal:
         """
         if self._descriptor < 0:
             self.open()
-        now = self._now()
+        now = iso(self._clock())
         if self._is_new:
             self._append({"run": self.run_id, "journal": VERSION, "workflow": workflow, "steps": steps, "began": now})
         self._append({"session": now, **facts}, texts)
@@ -124,7 +124,7 @@ class Journal:
 
     def end(self, facts: Mapping[str, Any]) -> None:
         """Write that the run has ended; `facts` say how."""
-        self._append({"end": self._now(), **facts})
+        self._append({"end": iso(self._clock()), **facts})
 
     def close(self) -> None:
         """Try once more to write what could not be, and let go of the lock; nothing more is written."""
@@ -185,10 +185,6 @@ class Journal:
             self._failed = True
             later = "what is missing is tried again while it goes on, else --resume asks for it anew"
             self._warn(f"run {self.run_id}: its journal cannot be written: {why}; {later}")
-
-    def _now(self) -> str:
-        milliseconds = int(self._clock() * 1000)
-        return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(milliseconds // 1000)) + f".{milliseconds % 1000:03}Z"
 
 
 def _entry(outcome: Outcome, fingerprint: str, texts: dict[str, str]) -> Entry:

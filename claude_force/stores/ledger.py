@@ -13,11 +13,13 @@ from pathlib import Path
 
 from ..errors import BudgetExceeded, reason
 from ..frozen import dataclass
+from . import uncertain
 from .holders import Holder
 from .periods import PERIOD, day_of, end, window
 from .sqlite import is_busy, is_damage, is_read_only, transaction
 from .sqlitefile import SqliteFile
 from .state import LEDGER, open_state
+from .uncertain import UncertainCall
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,6 +39,7 @@ _SPENT = (
     "total(typeof(amount) != 'integer' OR amount < 0) "
     "FROM spent WHERE scope = :scope AND period BETWEEN :first AND :last"
 )
+_TABLES = ("spent", "holds", "uncertain_calls")
 _OUT_OF_REACH = "make room on the disk, or make the file and its directory writable"
 _BY_DAY = "day BETWEEN :first AND :last || '~'"
 _OF_RUN = _SPENT.format(held="run = :run")
@@ -60,6 +63,9 @@ class Hold:
     agent: str
     day: str
     amount: int
+    step: str = ""
+    ref: str = ""
+    """By which the call is known if nobody learns what it cost."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +97,8 @@ class Ledger:
     """On disk: `state.db` at `path`, with a row of `spent` for each run, day, month, and day of an agent.
 
     It has a row of `holds` for each call under way under a cap, and `holders/` beside it a locked file for each process
-    that makes such calls. Sums are kept, so that no verb becomes slower with the history.
+    that makes such calls; a row of `uncertain_calls` for each whose charge is not certain. Sums are kept, so that no
+    call waits longer as the history grows.
 
     A killed process loses nothing that was settled; what it held is released when a cap would otherwise refuse. A power
     failure takes no call that was settled under a cap. A damaged file is never set aside: money would be forgotten.
@@ -125,15 +132,15 @@ class Ledger:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def reserve(self, amount: int, *, run_id: str, agent: str, caps: Caps) -> Hold | Standing:
+    def reserve(
+        self, amount: int, *, run_id: str, agent: str, caps: Caps, step: str = "", ref: str = ""
+    ) -> Hold | Standing:
         """Set `amount` aside for a call, or return how the first of `caps` stands that it could break.
 
         What dead processes held is released first. Raises BudgetExceeded where the ledger cannot be read or written.
         """
-        try:
-            return self._do(lambda connection: self._reserve(connection, min(amount, _MOST), run_id, agent, caps))
-        except (sqlite3.Error, OSError) as error:
-            raise self._refusal(error) from error
+        hold = Hold(0, "", run_id, agent, "", min(amount, _MOST), step, ref)
+        return self._surely(lambda connection: self._reserve(connection, hold, caps))
 
     def settle(self, hold: Hold, spent: int, *, certain: bool = True) -> None:
         """Charge what a call cost in the place of what was set aside; if not `certain`, it may have cost less.
@@ -145,13 +152,14 @@ class Ledger:
             self._owed.append((hold, min(spent, _MOST), certain))
             self._attempt(_nothing, "what a call cost stays reserved")
 
-    def note(self, spent: int, *, run_id: str, agent: str, certain: bool = True) -> None:
+    def note(self, spent: int, *, run_id: str, agent: str, certain: bool = True, step: str = "", ref: str = "") -> None:
         """Charge what a call cost for which nothing was reserved; what the disk does not take is warned of once."""
         if self._locked_out or not spent:
             return
         with self.file.lock:
             self.file.leave_parent()
-            debt = (Hold(0, "", run_id, agent, day_of(self._clock()), 0), min(spent, _MOST), certain)
+            hold = Hold(0, "", run_id, agent, day_of(self._clock()), 0, step, ref)
+            debt = (hold, min(spent, _MOST), certain)
             self._owed.append(debt)
             self._attempt(_nothing, "what calls cost is not recorded")
             if debt in self._owed:
@@ -164,18 +172,26 @@ class Ledger:
         cannot be read.
         """
         now = self._clock()
+        return self._look(lambda found: [_stands(found, scope, limit, run_id, now) for scope, limit in caps.items()])
+
+    def uncertain_calls(self) -> list[UncertainCall]:
+        """Return the calls of this month whose charges are or were not certain; raises as `standing` does."""
+        now = self._clock()
+        return self._look(lambda found: uncertain.of_month(found, now) if found else [])
+
+    def correct(self, ref: str, cost: int) -> int:
+        """Put what the call `ref` did cost in the place of its uncertain charge; return how many charges it had.
+
+        It has none if that was done before. Raises BudgetExceeded where the ledger cannot be read or written.
+        """
         if not os.path.lexists(self.path):
-            return [_stands(None, scope, limit, run_id, now) for scope, limit in caps.items()]
-        try:
-            self._tidy()
-            with self.file as connection:
-                return [_stands(connection, scope, limit, run_id, now) for scope, limit in caps.items()]
-        except (sqlite3.Error, OSError) as error:
-            raise self._refusal(error) from error
+            return 0
+        now = self._clock()
+        return self._surely(lambda connection: uncertain.settle(connection, ref, min(cost, _MOST), now))
 
     def warm(self) -> None:
         """Open the file now, while there is time, rather than at the first `note`."""
-        if not self._locked_out:
+        if not self._locked_out and not self.file.is_open:
             self._attempt(_nothing, "what calls cost is not recorded")
 
     def close(self) -> None:
@@ -186,24 +202,33 @@ class Ledger:
             self.file.close()
             self._holder.close()
 
-    def _reserve(
-        self, connection: sqlite3.Connection, amount: int, run_id: str, agent: str, caps: Caps
-    ) -> Hold | Standing:
+    def _reserve(self, connection: sqlite3.Connection, hold: Hold, caps: Caps) -> Hold | Standing:
         now = self._clock()  # once: between two looks at the clock a day could end
-        refusal = _in_the_way(connection, amount, run_id, caps, now)
+        refusal = _in_the_way(connection, hold, caps, now)
         if refusal and refusal.reserved and self._release_dead(connection):
-            refusal = _in_the_way(connection, amount, run_id, caps, now)
+            refusal = _in_the_way(connection, hold, caps, now)
         if refusal:
             return refusal
-        row = (self._holder.id, run_id, agent, day_of(now), amount)
+        row = (self._holder.id, hold.run_id, hold.agent, day_of(now), hold.amount)
         cursor = connection.execute("INSERT INTO holds VALUES (NULL, ?, ?, ?, ?, ?)", row)
-        return Hold(cursor.lastrowid or 0, *row)
+        return Hold(cursor.lastrowid or 0, *row, hold.step, hold.ref)
 
     def _release_dead(self, connection: sqlite3.Connection) -> int:
         """Release what dead processes hold; return the number of their calls. In a transaction, so one at a time."""
         holders = {holder for (holder,) in connection.execute("SELECT DISTINCT holder FROM holds")}
         dead = self._holder.dead(holders)
         return sum(connection.execute("DELETE FROM holds WHERE holder = ?", (holder,)).rowcount for holder in dead)
+
+    def _look(self, read: Callable[[sqlite3.Connection | None], T]) -> T:
+        """Release what the dead hold, and return what `read` finds; it is given nothing where there is no file."""
+        if not os.path.lexists(self.path):
+            return read(None)
+        try:
+            self._tidy()
+            with self.file as connection:
+                return read(connection)
+        except (sqlite3.Error, OSError) as error:
+            raise self._refusal(error) from error
 
     def _tidy(self) -> None:
         try:
@@ -230,6 +255,13 @@ class Ledger:
             return False
         return True
 
+    def _surely(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Charge what is owed and do `work`, or raise BudgetExceeded."""
+        try:
+            return self._do(work)
+        except (sqlite3.Error, OSError) as error:
+            raise self._refusal(error) from error
+
     def _do(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Charge what is owed and do `work`, both or neither."""
         with self.file as connection:
@@ -251,7 +283,7 @@ class Ledger:
         self._holder.close()  # somebody may have removed its directory with the file
         connection, self._synchronous = open_state(self.path), "NORMAL"
         # the file may have come with a repository: a trigger of its maker's could undo what is charged
-        found = connection.execute("SELECT sql FROM sqlite_master WHERE tbl_name IN ('spent', 'holds') AND sql != ''")
+        found = connection.execute("SELECT sql FROM sqlite_master WHERE tbl_name IN (?, ?, ?) AND sql != ''", _TABLES)
         if {sql for (sql,) in found} != {*LEDGER}:
             connection.close()
             raise sqlite3.DatabaseError("its tables are not those of a ledger")
@@ -267,9 +299,9 @@ class Ledger:
         )
 
 
-def _in_the_way(connection: sqlite3.Connection, amount: int, run_id: str, caps: Caps, now: float) -> Standing | None:
-    standings = (_stands(connection, scope, limit, run_id, now) for scope, limit in caps.items())
-    return next((s for s in standings if s.left is not None and amount > s.left), None)
+def _in_the_way(connection: sqlite3.Connection, hold: Hold, caps: Caps, now: float) -> Standing | None:
+    standings = (_stands(connection, scope, limit, hold.run_id, now) for scope, limit in caps.items())
+    return next((s for s in standings if s.left is not None and hold.amount > s.left), None)
 
 
 def _stands(connection: sqlite3.Connection | None, scope: str, limit: int | None, run_id: str, now: float) -> Standing:
@@ -294,9 +326,12 @@ def _charge(connection: sqlite3.Connection, hold: Hold, spent: int, *, certain: 
         connection.execute("DELETE FROM holds WHERE id = ? AND holder = ?", (hold.id, hold.holder))
     if not spent:
         return
-    periods = {"run": hold.run_id, "daily": hold.day, "monthly": hold.day[:7], f"agent:{hold.agent}": hold.day}
-    uncertain = 0 if certain else spent
-    connection.executemany(_CHARGE, [(scope, period, spent, uncertain) for scope, period in periods.items()])
+    doubtful = 0 if certain else spent
+    scopes = uncertain.periods(hold.run_id, hold.agent, hold.day).items()
+    connection.executemany(_CHARGE, [(scope, period, spent, doubtful) for scope, period in scopes])
+    if doubtful:
+        call = UncertainCall(hold.ref, hold.run_id, hold.step, hold.agent, hold.day, spent)
+        uncertain.note(connection, call)
 
 
 def _nothing(_: sqlite3.Connection) -> None:

@@ -11,11 +11,12 @@ import time
 from collections import OrderedDict
 from collections.abc import Mapping
 from contextlib import contextmanager
+from operator import index
 from pathlib import Path
 
 from ..errors import reason
 from ..frozen import dataclass, replace
-from ..records import task_hash
+from ..records import iso, task_hash
 from ..redaction import redact
 from . import relevance
 from .sqlite import connect
@@ -146,7 +147,7 @@ class AgentMemory:
             task_hash(task),
             self._kept(result),
             int(success),
-            _iso(self._clock()),
+            iso(self._clock()),
             self._metadata(metadata or {}),
         )
         self._do("write", lambda connection: self._insert(connection, row), None)
@@ -156,14 +157,14 @@ class AgentMemory:
 
         Any text is a query. The same one is answered from memory until this or another process writes.
         """
-        own = None if agent is None else _storable(agent)
-        return self._existing(lambda connection: self._search(connection, query, own, limit), [])
+        own, most = None if agent is None else _storable(agent), _most(limit)
+        return self._existing(lambda connection: self._search(connection, query, own, most), [])
 
     def recent(self, limit: int = 10, *, agent: str | None = None) -> list[Session]:
         """Return the last `limit` sessions, of `agent` if one is named, the newest first."""
         where = "" if agent is None else "WHERE agent_name = :agent"
         query = f"SELECT {_COLUMNS} FROM sessions {where} ORDER BY id DESC LIMIT :limit"  # noqa: S608
-        values = {"agent": _storable(agent or ""), "limit": limit}
+        values = {"agent": _storable(agent or ""), "limit": _most(limit)}
         return self._existing(lambda connection: _sessions(connection, query, values), [])
 
     def stats(self) -> dict[str, Any]:
@@ -182,7 +183,7 @@ class AgentMemory:
 
     def prune(self, older_than_days: float) -> int:
         """Remove the sessions that are older, give the space back, and return how many went."""
-        cutoff = _iso(max(0.0, self._clock() - older_than_days * 86_400))
+        cutoff = iso(max(0.0, self._clock() - older_than_days * 86_400))
         return self._existing(lambda connection: self._prune(connection, cutoff), 0, kind="write")
 
     def export(self) -> Iterator[Session]:
@@ -276,8 +277,13 @@ class AgentMemory:
         if isinstance(value, str):
             return redact(value, self._known)
         if isinstance(value, Mapping):
-            return {key: self._without_secrets(item) for key, item in value.items()}
+            return {self._without_secrets(key): self._without_secrets(item) for key, item in value.items()}
         return [self._without_secrets(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _most(limit: int) -> int:
+    """Return `limit` as SQLite can take it; raises TypeError for what is no whole number, before a file is blamed."""
+    return min(max(0, index(limit)), 2**63 - 1)
 
 
 def _moment(connection: sqlite3.Connection) -> tuple[int, int]:
@@ -341,8 +347,3 @@ def _rate(part: int, whole: int) -> float:
 def _storable(text: str) -> str:
     """Return `text` with what is half a character, which UTF-8 cannot hold, replaced."""
     return text.encode("utf-8", "replace").decode()
-
-
-def _iso(seconds: float) -> str:
-    milliseconds = int(seconds * 1000)
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(milliseconds // 1000)) + f".{milliseconds % 1000:03}Z"

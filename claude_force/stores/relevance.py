@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
+import sys
 from contextlib import suppress
 from itertools import chain, combinations, islice
 from math import log
@@ -50,6 +51,15 @@ _MERGE = "INSERT INTO session_index (session_index, rank) VALUES ('merge', ?)"
 _WORD = re.compile(r"[^\W_]+")
 _LONGEST_QUERY = 20_000
 _MOST_WORDS = 12
+_SHORT = 3
+"""Letters of a word whose last `s` is its own, as in `css`."""
+_QUESTIONS = """
+a about an and any are as at be by can could did do does for from had has have how i if in is it its me my not of on or
+our please should so some that the their there these this to was we were what when where which who why with would you
+your
+"""
+_COMMON = frozenset(_QUESTIONS.split())
+"""Words that say nothing of what is asked for."""
 _NAMING = 4
 """How many of the words, the rarest, name candidates."""
 _SAMPLE = 40
@@ -136,7 +146,7 @@ def search(
     if not words:
         return []
     if indexed:
-        ids, rarity = _candidates(connection, words, agent, max(_CANDIDATES, 2 * limit))
+        ids, rarity = _candidates(connection, words, agent, min(max(_CANDIDATES, 2 * limit), sys.maxsize))
         texts = _texts(connection, ids + _lacking(connection, agent))
     else:
         texts = _texts(connection, _newest(connection, agent, _SCANNED))
@@ -147,9 +157,18 @@ def search(
 
 
 def _wanted(query: str) -> list[str]:
-    """Return the longest words of `query`: of a long one most are common, and the long are the rare."""
-    words = dict.fromkeys(map(str.lower, _WORD.findall(query[:_LONGEST_QUERY])))
-    return sorted(words, key=len, reverse=True)[:_MOST_WORDS]
+    """Return the longest words of `query`: of a long one most are common, and the long are the rare.
+
+    They are without the `s` of a plural or of a verb: a word is looked for with and without it. Those that only hold a
+    question together count where there is nothing else: among few sessions they can be the rarest.
+    """
+    words = [word.lower() for word in _WORD.findall(query[:_LONGEST_QUERY])]
+    telling = [word for word in words if word not in _COMMON] or words
+    return sorted(dict.fromkeys(map(_singular, telling)), key=len, reverse=True)[:_MOST_WORDS]
+
+
+def _singular(word: str) -> str:
+    return word[:-1] if len(word) > _SHORT and word.endswith("s") else word
 
 
 def _candidates(
@@ -183,14 +202,14 @@ def _likeliest(holding: Mapping[str, set[int]], rarity: Mapping[str, float]) -> 
 
 
 def _holding(connection: sqlite3.Connection, word: str, count: int) -> list[int]:
-    """Return the ids of the newest `count` sessions that hold `word`."""
+    """Return the ids of the newest `count` sessions that hold `word` or its plural."""
     # one string of numbers is read twice as fast as a row for each
     query = (
         "SELECT group_concat(rowid) FROM "
         "(SELECT rowid FROM session_index WHERE session_index MATCH ? ORDER BY rowid DESC LIMIT ?)"
     )
     try:
-        found = connection.execute(query, (f'"{word}"', count)).fetchone()[0]
+        found = connection.execute(query, (f'"{word}" OR "{word}s"', count)).fetchone()[0]
     except sqlite3.OperationalError as error:
         if "phrase queries" not in str(error):
             raise
@@ -246,10 +265,11 @@ def _bm25(text: str, rarity: Mapping[str, float], length: float) -> float:
 
 
 def _count(word: str, text: str) -> int:
-    """Return how often `word` stands in `text`; five times as fast as to split the text into words."""
+    """Return how often `word` or its plural is in `text`; five times as fast as to split the text into words."""
     count, place = 0, text.find(word)
     while place >= 0:
         end = place + len(word)
+        end += text[end : end + 1] == "s"
         count += not (text[place - 1 : place].isalnum() or text[end : end + 1].isalnum())
         place = text.find(word, end)
     return count

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 from contextlib import suppress
+from itertools import islice
 
 from .. import files
 from ..errors import NotFound, UsageError
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from .seal import Secret
 
 _ID = re.compile(r"\d{8}-\d{9}-[0-9a-f]{6}")
+_LAST = re.compile(r"last(?:~(\d{1,6}))?", re.ASCII)
 _LONGEST_LINE = 4096
 """Bytes that the first line of a journal, and the line that ends it, may have; what a full disk cut short included."""
 
@@ -57,27 +59,36 @@ def run_ids(directory: Path) -> list[str]:
 
 
 def find_run(directory: Path, spelling: str, *, secret: Secret, workflow: str | None = None) -> Path:
-    """Return the directory of the run that `spelling` means: its id, the beginning of it, or `last`.
+    """Return the directory of the run that `spelling` means: its id, the beginning of it, `last`, or `last~N`.
 
-    The last one is that of `workflow`, if one is named. Raises NotFound, or UsageError for what fits several runs, for
-    one that is not this user's or whose journal tells nothing, and where there is none at all.
+    `last~1` is the one before the last; only those of `workflow` count, if one is named. Raises NotFound, or UsageError
+    for what fits several runs, for one that is not this user's or whose journal tells nothing, and where there is none.
     """
     ids = run_ids(directory)
     if not ids:
         raise UsageError("there is no run yet")
-    if spelling == "last":
-        found = next(own_ids(directory, secret=secret, workflow=workflow), None)
-        if found is None:
-            raise UsageError(f"there is no run of {workflow} yet" if workflow else "there is no run of yours yet")
-        return _unlinked(directory / found)
+    if last := _LAST.fullmatch(spelling):
+        return _unlinked(directory / _before_last(directory, int(last[1] or 0), secret, workflow))
     fitting = [i for i in ids if spelling and i.startswith(spelling)]
     if not fitting:
-        raise NotFound("run", spelling, ids[:5])
+        raise NotFound("run", spelling, [*("last", "last~1")[: len(ids)], *ids[:5]])
     own = [i for i in fitting if head(directory / i, secret)] or fitting
     if len(own) > 1:
         few = ", ".join(own[:5])
         raise UsageError(f"'{spelling}' is the beginning of {len(own)} runs", hint=f"write more of it: {few}")
     return _telling(_unlinked(directory / own[0]), secret)
+
+
+def _before_last(directory: Path, number: int, secret: Secret, workflow: str | None) -> str:
+    """Return the id of the user's run `number` runs before the last one."""
+    found = [*islice(own_ids(directory, secret=secret, workflow=workflow), number + 1)]
+    if not found:
+        raise UsageError(f"there is no run of {workflow} yet" if workflow else "there is no run of yours yet")
+    if len(found) <= number:
+        known = "'last'" if len(found) == 1 else f"'last' to 'last~{len(found) - 1}'"
+        told = f"there is no 'last~{number}': too few runs{f' of {workflow}' if workflow else ''} are kept"
+        raise UsageError(told, hint=f"there is {known}")
+    return found[-1]
 
 
 def own_ids(directory: Path, *, secret: Secret, workflow: str | None = None) -> Iterator[str]:
@@ -102,14 +113,14 @@ def summaries(
     for run_id in run_ids(directory):
         run = directory / run_id
         known = head(run, secret)
-        if not known and _is_foreign(run):
+        if not known and is_foreign(run, secret):
             foreign(run_id)
         elif workflow is None or known.get("workflow") == workflow:
             yield summary(run, secret)
 
 
-def summary(run: Path, secret: Secret | None = None) -> Summary:
-    """Return how the run in the directory `run` stands; without a `secret`, whoever wrote its journal."""
+def summary(run: Path, secret: Secret) -> Summary:
+    """Return how the run in the directory `run` stands, by what the user sealed of its journal."""
     known = head(run, secret)
     end: dict[str, Any] | None = (
         _end(run, secret) if known else {"status": "running" if is_going(run) else "unreadable"}
@@ -129,15 +140,20 @@ def summary(run: Path, secret: Secret | None = None) -> Summary:
     )
 
 
-def head(run: Path, secret: Secret | None) -> dict[str, Any]:
+def head(run: Path, secret: Secret) -> dict[str, Any]:
     """Return the line with which a run's journal begins, nothing if there is none that the user sealed.
 
-    Without a `secret` no seal is looked at. Raises OSError if the secret cannot be read.
+    Raises OSError if the secret cannot be read.
     """
     for line in _beginning(run).split(b"\n"):
         if line.startswith(b'{"run": ') and (found := _own(line, run, secret)):
             return found
     return {}
+
+
+def is_foreign(run: Path, secret: Secret) -> bool:
+    """Say whether the journal of `run` begins with a whole line, and has no head that the user sealed."""
+    return seal.entry(_beginning(run).partition(b"\n")[0]) is not None and not head(run, secret)
 
 
 def is_going(run: Path) -> bool:
@@ -185,17 +201,12 @@ def _telling(run: Path, secret: Secret) -> Path:
     """Return `run`; raises UsageError if its journal is not this user's, or tells nothing."""
     if head(run, secret):
         return run
-    if _is_foreign(run):
+    if is_foreign(run, secret):
         raise UsageError(
             f"run {run.name} was made by another user or on another machine", hint="its journal is not used; run anew"
         )
     told = "damaged" if _beginning(run) else "empty or missing"
     raise UsageError(f"the journal of run {run.name} is {told}", hint="nothing of it is known; run anew")
-
-
-def _is_foreign(run: Path) -> bool:
-    """Say whether the journal of `run`, which has no head of this user's, begins with a whole line all the same."""
-    return seal.entry(_beginning(run).partition(b"\n")[0]) is not None
 
 
 def _beginning(run: Path) -> bytes:
@@ -205,7 +216,7 @@ def _beginning(run: Path) -> bytes:
     return b""
 
 
-def _end(run: Path, secret: Secret | None) -> dict[str, Any] | None:
+def _end(run: Path, secret: Secret) -> dict[str, Any] | None:
     """Return the last line of a run's journal, if it tells how the run ended."""
     line = b""
     with suppress(OSError), (run / FILE).open("rb") as stream:
@@ -215,6 +226,6 @@ def _end(run: Path, secret: Secret | None) -> dict[str, Any] | None:
     return _own(line, run, secret) if line.startswith(b'{"end": ') else None
 
 
-def _own(line: bytes, run: Path, secret: Secret | None) -> dict[str, Any] | None:
-    own = seal.opened(line, run.name, secret()) if secret else line
+def _own(line: bytes, run: Path, secret: Secret) -> dict[str, Any] | None:
+    own = seal.opened(line, run.name, secret())
     return None if own is None else seal.entry(own)

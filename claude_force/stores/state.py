@@ -17,12 +17,14 @@ LEDGER: tuple[str, ...] = (
     "uncertain INTEGER NOT NULL, PRIMARY KEY (scope, period)) WITHOUT ROWID",
     "CREATE TABLE holds (id INTEGER PRIMARY KEY, holder TEXT NOT NULL, run TEXT NOT NULL, agent TEXT NOT NULL, "
     "day TEXT NOT NULL, amount INTEGER NOT NULL)",
+    "CREATE TABLE uncertain_calls (ref TEXT NOT NULL, run TEXT NOT NULL, step TEXT NOT NULL, agent TEXT NOT NULL, "
+    "day TEXT NOT NULL, charged INTEGER NOT NULL, settled INTEGER, settled_at TEXT)",
 )
 _CIRCUITS: tuple[str, ...] = (
     "CREATE TABLE circuits (name TEXT PRIMARY KEY, record TEXT NOT NULL) WITHOUT ROWID",
     "CREATE TABLE paces (name TEXT PRIMARY KEY, record TEXT NOT NULL) WITHOUT ROWID",
 )
-_MIGRATIONS = [[*LEDGER, *_CIRCUITS]]
+_MIGRATIONS = [[*LEDGER[:2], *_CIRCUITS], [*LEDGER[2:]]]
 VERSION = len(_MIGRATIONS)
 
 

@@ -55,11 +55,11 @@ class Session:
     end: Entry | None = None
 
 
-def read(path: Path, secret: Secret | None) -> Transcript:
+def read(path: Path, secret: Secret) -> Transcript:
     """Return what the journal at `path` says, nothing if it is not there yet; raises OSError.
 
-    Lines that were cut short, or that are not sealed with the user's `secret`, are counted and left out; without a
-    secret no seal is looked at. Raises UsageError for a journal of a later version.
+    Lines that were cut short, or that are not sealed with the user's `secret`, are counted and left out. Raises
+    UsageError for a journal of a later version.
     """
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):  # a pipe would be waited for
@@ -67,10 +67,10 @@ def read(path: Path, secret: Secret | None) -> Transcript:
         data = path.read_bytes()
     except FileNotFoundError:
         return Transcript()
-    return parse(data, path.parent.name, secret and secret())
+    return parse(data, path.parent.name, secret())
 
 
-def parse(data: bytes, run_id: str, secret: bytes | None) -> Transcript:
+def parse(data: bytes, run_id: str, secret: bytes) -> Transcript:
     """Return what `data`, the content of the journal of the run `run_id`, says, as `read` does."""
     head: Entry = {}
     texts: dict[str, str] = {}
@@ -79,7 +79,7 @@ def parse(data: bytes, run_id: str, secret: bytes | None) -> Transcript:
     steps: list[Entry] = []
     damaged = foreign = 0
     for line in filter(None, data.split(b"\n")):
-        own = line if secret is None else seal.opened(line, run_id, secret)
+        own = seal.opened(line, run_id, secret)
         entry = seal.entry(line if own is None else own)
         kind = next(iter(entry), "") if entry else ""
         if entry is None or (own and not _is_sound(entry)):
