@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from .errors import ValidationError, reason
 from .globs import expand, is_pattern
 from .markdown import decode
@@ -24,11 +26,17 @@ def find(root: Path, patterns: Iterable[str], *, where: str) -> list[str]:
     found = {p: expand(root, p) for p in patterns}
     for pattern, fitting in found.items():
         if not fitting and not (is_pattern(pattern) and any(found.values())):
-            raise ValidationError(
-                f"{where}: no file below {root} fits '{pattern}'",
-                hint="paths are relative to the project and cannot leave it; hidden files must be spelled out",
-            )
+            hint = "paths are relative to the project and cannot leave it; hidden files must be spelled out"
+            if spelled := meant_from_here(root, pattern):
+                hint = f"paths are relative to the project: write {spelled}"
+            raise ValidationError(f"{where}: no file below {root} fits '{pattern}'", hint=hint)
     return list(dict.fromkeys(name for fitting in found.values() for name in fitting))
+
+
+def meant_from_here(root: Path, pattern: str) -> str:
+    """Return `pattern`, seen from the working directory, as it is spelled from `root`; '' if no file fits that."""
+    spelled = os.path.relpath(os.path.join(os.getcwd(), pattern), os.path.realpath(root))
+    return spelled if expand(root, spelled) else ""
 
 
 def read(path: Path, name: str) -> Document:

@@ -55,7 +55,9 @@ def order(workflow: Workflow) -> list[str]:
             if not missing[dependent]:
                 ready.append(dependent)
     if len(ready) < len(missing):
-        raise ValidationError(f"the dependencies form a cycle: {' -> '.join(_cycle(workflow, set(ready)))}")
+        cycle = _cycle(workflow, set(ready))
+        hint = "remove one of these dependencies"
+        raise ValidationError(f"the dependencies form a cycle: {' -> '.join(cycle)}", hint=hint, step=cycle[0])
     return ready
 
 

@@ -1,4 +1,4 @@
-"""Files that other processes write too: atomic replacement, whole-line appends, advisory locks.
+"""Files that other processes write too: atomic replacement, advisory locks.
 
 Directories are made 0700 and files 0600: prompts and answers are private.
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import stat
 from contextlib import contextmanager, suppress
-from errno import ENOSPC
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -71,20 +70,6 @@ def write_atomic(path: Path, data: bytes, *, mode: int = 0o600) -> None:
     finally:
         with suppress(FileNotFoundError):
             temporary.unlink()
-
-
-def append(path: Path, line: bytes) -> None:
-    """Append `line`, which ends in a newline, to the file at `path` in one write.
-
-    Lines of processes that append at once do not mix: one `write` on an `O_APPEND` descriptor.
-    Raises OSError, also where a full disk took only a part of the line.
-    """
-    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | NO_LINK, 0o600)
-    try:
-        if (written := os.write(descriptor, line)) != len(line):
-            raise OSError(ENOSPC, f"wrote {written} of {len(line)} bytes", str(path))
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager

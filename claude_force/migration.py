@@ -34,7 +34,8 @@ def read(path: Path, warnings: list[str]) -> dict[str, Any]:
             raise ConfigError(f"{path}: is a link to nothing", hint="mend it, or remove it") from None
         return {}
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+        hint = f"chmod u+r '{path}'" if isinstance(error, PermissionError) else "move it away"
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}", hint=hint) from error
     document = _parse(data, path, warnings)
     if _is_older(document, path):
         document, _, gone = _modern(document)

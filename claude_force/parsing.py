@@ -64,6 +64,7 @@ COMMANDS = {
     "cache verify": ("cache", "verify", "read every cached answer and check its signature"),
     "budget show": ("budget", "show", "what may be spent, and what was"),
     "budget set": ("budget", "set_cap", "cap what a run, a day, a month or an agent may spend"),
+    "budget settle": ("budget", "settle", "put in what calls did cost that ended without a known cost"),
     "config show": ("setup", "config_show", "every setting, its value and where it comes from"),
     "config migrate": ("setup", "config_migrate", "rewrite an older claude.json, keeping a backup"),
     "simulate": ("simulate", "simulate", "serve a local stand-in for the API, for trying things without a key"),

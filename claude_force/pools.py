@@ -33,9 +33,6 @@ class Inline:
         except ForceError as error:
             return Finished(None, error)
 
-    def shutdown(self, *, wait: bool = True, cancel_futures: bool = False) -> None:
-        """Do nothing: no call outlives its `submit`."""
-
 
 class Aside:
     """Makes each call in a thread of its own, so that the caller can get other things ready meanwhile."""

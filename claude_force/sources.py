@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 SIZE_LIMIT = 1 << 20
 """In bytes: thirty times the largest agent in public use."""
+DEEPEST = 50
+"""Parts that a key of a TOML file may have."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +144,22 @@ def _parse_json(text: str) -> object:
 def _parse_toml(text: str) -> object:
     from tomllib import loads  # 4 ms, needed by workflows alone
 
+    if _has_deep_key(text):  # for which the parser needs time and memory that grow with the square of its parts
+        raise RecursionError
     return loads(text)
+
+
+def _has_deep_key(text: str) -> bool:
+    """Whether a key has more than `DEEPEST` parts, as `a.b.c` has three; what looks like one within a text counts too.
+
+    Takes linear time: a part is taken whole or not at all, and no search begins within one.
+    """
+    if not any(line.count(".") >= DEEPEST for line in text.split("\n")):
+        return False
+    import re
+
+    part = r"""(?>[\w-]+|"(?>(?:[^"\\\n]+|\\.)*)"|'[^'\n]*')[ \t]*\.[ \t]*"""
+    return bool(re.search(rf"(?<![\w\\-])(?:{part}){{{DEEPEST}}}", text))
 
 
 def _error_line(failure: ValueError, text: str) -> int:

@@ -8,25 +8,25 @@ from __future__ import annotations
 import re
 from json import dumps
 
-from . import conditions
-from . import schema as schemas
 from .dag import ancestors, order
-from .errors import NotFound, UsageError, ValidationError
-from .frozen import fields
-from .records import EFFORTS, Input, Step, Workflow, canonical
-from .templates import names, sole_name
+from .errors import ValidationError
+from .frozen import replace
+from .records import Input, Step, Workflow
+from .steps import read_step, refuse_unknown, typed, unknown
+from .templates import names
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
     from typing import Any
 
-    ReadSchema = Callable[[str], str]
+    from .steps import ReadSchema
 
 _ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
-_WORKFLOW_KEYS = ("name", "description", "version", "task", "inputs", "steps")
-_STEP_KEYS = tuple(f.name for f in fields(Step))
+_KEYS = ("name", "description", "version", "task", "inputs", "steps")
+_MOST = 100
+"""Wrong steps that are told of at once: nobody reads more, and each may be compared with all names there are."""
 
 
 def parse(
@@ -37,21 +37,39 @@ def parse(
     `read_schema` returns the text of a schema file that a step names. Raises ValidationError naming the file, the
     step and the key: for a wrong type or key, an unknown or duplicate id, an unknown template name, a cycle.
     """
-    where = f"{path or source}: workflow '{name}'"
-    _refuse_unknown(data, _WORKFLOW_KEYS, where)
-    steps = _steps(data.get("steps"), where, read_schema)
-    workflow = Workflow(
-        name=name,
-        steps=steps,
-        description=_typed(data, "description", str, where) or "",
-        inputs=_inputs(data.get("inputs", {}), where),
-        source=source,
-        path=path,
-        task=_typed(data, "task", str, where) or "",
-    )
-    _check_graph(workflow, where)
-    _check_names(workflow, where)
+    workflow, wrong = examine(name, data, source=source, path=path, read_schema=read_schema)
+    for error in wrong:
+        raise error
     return workflow
+
+
+def examine(
+    name: str, data: Mapping[str, Any], *, source: str, path: Path | None = None, read_schema: ReadSchema
+) -> tuple[Workflow, list[ValidationError]]:
+    """Return the workflow that `parse` does, but without the steps that are wrong, and all that is wrong.
+
+    A step that is wrong counts as there for those that depend on it. What is wrong with no step in particular comes
+    last, and leaves a workflow without steps.
+    """
+    where = f"{path or source}: workflow '{name}'"
+    wrong: dict[str, ValidationError] = {}
+    try:
+        refuse_unknown(data, _KEYS, where)
+        workflow = Workflow(
+            name=name,
+            steps=_joined(_steps(data.get("steps"), where, read_schema, wrong), where, wrong),
+            description=typed(data, "description", str, where) or "",
+            inputs=_inputs(data.get("inputs", {}), where),
+            source=source,
+            path=path,
+            task=typed(data, "task", str, where) or "",
+        )
+        _check_order(workflow, where)
+        _check_names(workflow, where, wrong)
+    except ValidationError as error:
+        return Workflow(name, (), source=source, path=path), [*wrong.values(), error]
+    sound = tuple(step for step in workflow.steps if step.id not in wrong)
+    return replace(workflow, steps=sound) if wrong else workflow, list(wrong.values())
 
 
 def used_names(step: Step) -> tuple[str, ...]:
@@ -67,7 +85,8 @@ def implied_inputs(workflow: Workflow) -> tuple[str, ...]:
     return () if workflow.inputs else tuple(dict.fromkeys(used))
 
 
-def _steps(data: Any, where: str, read_schema: ReadSchema) -> tuple[Step, ...]:
+def _steps(data: Any, where: str, read_schema: ReadSchema, wrong: dict[str, ValidationError]) -> list[Step]:
+    """Return the steps, one that is wrong with nothing but its id and its dependencies."""
     if not isinstance(data, list) or not data:
         raise ValidationError(f"{where} has no steps", hint="add a [[steps]] table with an id, an agent and a task")
     steps: dict[str, Step] = {}
@@ -75,130 +94,36 @@ def _steps(data: Any, where: str, read_schema: ReadSchema) -> tuple[Step, ...]:
         step_id = _id(entry, f"{where}: step {number}")
         if step_id in steps:
             raise ValidationError(f"{where}: two steps have the id '{step_id}'", hint="give each step its own id")
-        steps[step_id] = _step(step_id, entry, f"{where}: step '{step_id}'", read_schema)
-    return tuple(steps.values())
+        try:
+            steps[step_id] = read_step(step_id, entry, f"{where}: step '{step_id}'", read_schema)
+        except ValidationError as error:
+            _keep(error, step_id, where, wrong)
+            steps[step_id] = Step(step_id, "", dependencies=_legible(entry.get("dependencies")))
+    return list(steps.values())
+
+
+def _keep(error: ValidationError, step_id: str, where: str, wrong: dict[str, ValidationError]) -> None:
+    if len(wrong) == _MOST:
+        raise ValidationError(f"{where}: more than {_MOST} steps are wrong", hint="mend these first")
+    error.step = step_id
+    wrong[step_id] = error
+
+
+def _legible(dependencies: Any) -> tuple[str, ...]:
+    listed = dependencies if isinstance(dependencies, list) else [dependencies]
+    return tuple(dict.fromkeys(name for name in listed if isinstance(name, str)))
 
 
 def _id(data: Any, where: str) -> str:
     if not isinstance(data, dict):
         raise ValidationError(f"{where} is no table", hint="write it as a [[steps]] table")
-    step_id: str | None = _typed(data, "id", str, where)
+    step_id: str | None = typed(data, "id", str, where)
     if not step_id or not _ID.fullmatch(step_id):
         raise ValidationError(
             f"{where}: id is {repr(step_id) if step_id else 'missing'}",
             hint="an id has up to 64 letters, digits, '-', '_' and '.', and begins with a letter, a digit or '_'",
         )
     return step_id
-
-
-def _step(step_id: str, data: Mapping[str, Any], where: str, read_schema: ReadSchema) -> Step:
-    _refuse_unknown(data, _STEP_KEYS, where)
-    if not (agent := _typed(data, "agent", str, where)):
-        raise ValidationError(f"{where}: agent is missing", hint="name the agent that does this step")
-    return Step(
-        id=step_id,
-        agent=agent,
-        task=_typed(data, "task", str, where) or "{{task}}",
-        dependencies=_texts(data, "dependencies", where),
-        model=_typed(data, "model", str, where),
-        skills=_texts(data, "skills", where),
-        max_tokens=_whole(data, "max_tokens", 1, where),
-        files=_texts(data, "files", where),
-        foreach=_foreach(data.get("foreach"), where),
-        when=_when(data, where),
-        retries=_whole(data, "retries", 0, where) or 0,
-        timeout_seconds=_seconds(data, where),
-        schema=_schema(data.get("schema"), where, read_schema),
-        cache=_typed(data, "cache", bool, where) is not False,
-        effort=_effort(data, where),
-    )
-
-
-def _typed(data: Mapping[str, Any], key: str, kind: type, where: str) -> Any:
-    value = data.get(key)
-    if value is not None and (not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool)):
-        words = {str: "text", int: "a whole number", bool: "true or false"}
-        raise ValidationError(f"{where}: {key}: expected {words[kind]}, got {dumps(value, default=str)[:60]}")
-    return value
-
-
-def _whole(data: Mapping[str, Any], key: str, least: int, where: str) -> int | None:
-    value: int | None = _typed(data, key, int, where)
-    if value is not None and value < least:
-        raise ValidationError(f"{where}: {key}: must be {least} or more, got {value}")
-    return value
-
-
-def _seconds(data: Mapping[str, Any], where: str) -> float | None:
-    value = data.get("timeout_seconds")
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
-        raise ValidationError(f"{where}: timeout_seconds: expected a number above 0, got {value!r}")
-    return float(value)
-
-
-def _effort(data: Mapping[str, Any], where: str) -> str | None:
-    effort: str | None = _typed(data, "effort", str, where)
-    if effort is not None and effort not in EFFORTS:
-        raise _unknown("effort", effort, EFFORTS, where)
-    return effort
-
-
-def _texts(data: Mapping[str, Any], key: str, where: str) -> tuple[str, ...]:
-    value = data.get(key)
-    if value is None:
-        return ()
-    if isinstance(value, str):
-        return (value,)
-    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise ValidationError(f"{where}: {key}: expected a list of texts, got {dumps(value, default=str)[:60]}")
-    return tuple(dict.fromkeys(value))
-
-
-def _when(data: Mapping[str, Any], where: str) -> str | None:
-    condition: str | None = _typed(data, "when", str, where)
-    if condition is not None:
-        try:
-            conditions.check(condition)
-        except ValidationError as error:
-            raise _at(f"{where}: when", error) from None
-    return condition
-
-
-def _foreach(value: Any, where: str) -> str | tuple[Any, ...] | None:
-    if value is None:
-        return None
-    if isinstance(value, list):
-        return _items(value, where)
-    if isinstance(value, str) and value.strip() and not _mixes(value):
-        return value
-    raise ValidationError(
-        f"{where}: foreach: expected a glob, a list or the output of one step",
-        hint='for example foreach = "src/*.py" or foreach = "{{steps.plan.output}}"',
-    )
-
-
-def _mixes(foreach: str) -> bool:
-    """Say whether `foreach` names an item, which is not there yet, or an output in the midst of a glob."""
-    origins = {name.split(".")[0] for name in names(foreach)}
-    return "item" in origins or ("steps" in origins and sole_name(foreach) is None)
-
-
-def _items(values: list[Any], where: str) -> tuple[Any, ...]:
-    try:
-        canonical(values)
-    except TypeError:  # TOML has dates and times, JSON has not
-        raise ValidationError(f"{where}: foreach: an item holds a date or a time", hint="put it in quotes") from None
-    return tuple(values)
-
-
-def _schema(value: Any, where: str, read_schema: ReadSchema) -> str | None:
-    if value is None:
-        return None
-    if isinstance(value, str):
-        return canonical(schemas.load(read_schema(value), f"{where}: schema {value}"))
-    return canonical(schemas.load(dumps(value, default=str), f"{where}: schema"))
 
 
 def _inputs(data: Any, where: str) -> tuple[Input, ...]:
@@ -209,9 +134,9 @@ def _inputs(data: Any, where: str) -> tuple[Input, ...]:
 
 def _input(name: str, value: Any, where: str) -> Input:
     if isinstance(value, dict):
-        _refuse_unknown(value, ("default", "description"), where)
+        refuse_unknown(value, ("default", "description"), where)
         default = value.get("default")
-        description = _typed(value, "description", str, where) or ""
+        description = typed(value, "description", str, where) or ""
         return Input(name, None if default is None else _plain(default, where), description)
     return Input(name, _plain(value, where))
 
@@ -224,45 +149,49 @@ def _plain(value: Any, where: str) -> str:
     raise ValidationError(f"{where}: expected text, a number or true/false, got {dumps(value, default=str)[:60]}")
 
 
-def _refuse_unknown(data: Mapping[str, Any], known: Sequence[str], where: str) -> None:
-    for key in data:
-        if key not in known:
-            raise _unknown("key", key, known, where)
+def _joined(steps: Sequence[Step], where: str, wrong: dict[str, ValidationError]) -> tuple[Step, ...]:
+    """Return the steps without the dependencies that there cannot be."""
+    ids = {step.id for step in steps}
+    joined = []
+    for step in steps:
+        possible = tuple(other for other in step.dependencies if other in ids and other != step.id)
+        if len(possible) < len(step.dependencies) and step.id not in wrong:
+            impossible = next(other for other in step.dependencies if other not in possible)
+            _keep(_cannot_wait(step.id, impossible, ids, where), step.id, where, wrong)
+        joined.append(step if possible == step.dependencies else replace(step, dependencies=possible))
+    return tuple(joined)
 
 
-def _unknown(kind: str, name: str, known: Iterable[str], where: str) -> ValidationError:
-    return _at(where, NotFound(kind, name, known))
+def _cannot_wait(step_id: str, dependency: str, ids: Iterable[str], where: str) -> ValidationError:
+    if dependency == step_id:
+        return ValidationError(f"{where}: step '{step_id}' depends on itself")
+    return unknown("step", dependency, ids, f"{where}: step '{step_id}': dependencies")
 
 
-def _at(where: str, error: UsageError) -> ValidationError:
-    return ValidationError(f"{where}: {error.message}", hint=error.hint)
-
-
-def _check_graph(workflow: Workflow, where: str) -> None:
-    ids = {step.id for step in workflow.steps}
-    for step in workflow.steps:
-        for dependency in step.dependencies:
-            if dependency == step.id:
-                raise ValidationError(f"{where}: step '{step.id}' depends on itself")
-            if dependency not in ids:
-                raise _unknown("step", dependency, ids, f"{where}: step '{step.id}': dependencies")
+def _check_order(workflow: Workflow, where: str) -> None:
     try:
         order(workflow)
     except ValidationError as error:
-        raise ValidationError(f"{where}: {error.message}", hint="remove one of these dependencies") from None
+        raise error.within(where) from None
 
 
-def _check_names(workflow: Workflow, where: str) -> None:
+def _check_names(workflow: Workflow, where: str, wrong: dict[str, ValidationError]) -> None:
     for step in workflow.steps:
         at = f"{where}: step '{step.id}'"
-        if _answer_names_files(step):
-            raise ValidationError(f"{at}: files: an answer cannot say which files are read", hint="use an input")
-        for name in used_names(step):
-            if name.split(".")[0] == "item":
-                if step.foreach is None:
-                    raise ValidationError(f"{at}: {{{{{name}}}}} has a value only in a step with foreach")
-            elif not _has_value(name, step, workflow):
-                raise _unknown_name(name, step, workflow, at)
+        if step.id not in wrong and (error := _misnamed(step, workflow, at)):
+            _keep(error, step.id, where, wrong)
+
+
+def _misnamed(step: Step, workflow: Workflow, at: str) -> ValidationError | None:
+    if _answer_names_files(step):
+        return ValidationError(f"{at}: files: an answer cannot say which files are read", hint="use an input")
+    for name in used_names(step):
+        if name.split(".")[0] == "item":
+            if step.foreach is None:
+                return ValidationError(f"{at}: {{{{{name}}}}} has a value only in a step with foreach")
+        elif not _has_value(name, step, workflow):
+            return _unknown_name(name, step, workflow, at)
+    return None
 
 
 def _answer_names_files(step: Step) -> bool:
@@ -294,4 +223,4 @@ def _unknown_name(name: str, step: Step, workflow: Workflow, at: str) -> Validat
             f"{at} names the output of '{other}' but does not depend on it", hint=f"add '{other}' to its dependencies"
         )
     known = ["task", *_input_names(workflow), *_output_names(workflow, step)]
-    return _unknown("template name", name, known, at)
+    return unknown("template name", name, known, at)

@@ -6,7 +6,7 @@ What a method needs is imported in it: a command that only reads the library wou
 from __future__ import annotations
 
 import os
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from pathlib import Path
 
 from . import config, library, locations
@@ -112,12 +112,15 @@ class Workspace:
             return user, library.bundled_shelf()
         return library.shelf("project", self.state, boundary=self.state.parent), user, library.bundled_shelf()
 
-    def agent(self, name: str) -> Agent:
-        """Return the agent called `name`, with what `claude.json` says of it; raises NotFound."""
+    def agent(self, name: str, read: library.Read = library.catalogue) -> Agent:
+        """Return the agent called `name`, with what `claude.json` says of it; `read` is that of `library.find_agent`.
+
+        Raises NotFound.
+        """
         path = self.settings.agents.get(name, {}).get("path")
         if path:
             return self._configured(library.read_agent(path, "config", name=name))
-        return self._configured(library.find_agent(self.shelves, name, warn=self.screen.warn))
+        return self._configured(library.find_agent(self.shelves, name, warn=self.screen.warn, read=read))
 
     def agents(self) -> list[Agent]:
         """Return all agents by name, the nearest of each name, with what `claude.json` says of them."""
@@ -134,23 +137,30 @@ class Workspace:
             changes["model"] = None
         return replace(agent, **changes) if changes else agent
 
-    def skill(self, name: str) -> Skill:
-        """Return the skill called `name`; raises NotFound."""
-        return library.find_skill(self.shelves, name, warn=self.screen.warn)
+    def skill(self, name: str, read: library.Read = library.catalogue) -> Skill:
+        """Return the skill called `name`; `read` is that of `library.find_agent`. Raises NotFound."""
+        return library.find_skill(self.shelves, name, warn=self.screen.warn, read=read)
 
     def workflow(self, name: str) -> Workflow:
         """Return the workflow called `name`, or the one in the file `name` if it is a path; raises UsageError."""
+        found, wrong = self.examine(name)
+        for error in wrong:
+            raise error
+        return found
+
+    def examine(self, name: str) -> tuple[Workflow, list[ValidationError]]:
+        """Return what `workflow` does, without the steps that are wrong, and what is wrong; raises UsageError."""
         from . import workflow
 
         if name in self.settings.workflows:
             data = self.settings.workflows[name]
-            return workflow.parse(name, data, source="config", read_schema=self._schema_reader(self.state))
+            return workflow.examine(name, data, source="config", read_schema=self._schema_reader(self.state))
         if name.endswith((".toml", ".json")) or os.sep in name:
             found = library.read_workflow(Path(name), "path")
         else:
             found = library.find_workflow(self.shelves, name, warn=self.screen.warn)
         reader = self._schema_reader(found.path.parent)
-        return workflow.parse(found.name, found.data, source=found.source, path=found.path, read_schema=reader)
+        return workflow.examine(found.name, found.data, source=found.source, path=found.path, read_schema=reader)
 
     def workflows(self) -> list[Workflow]:
         """Return all workflows by name; warns of those that cannot run."""
@@ -200,7 +210,7 @@ class Workspace:
             given or {},
             root=self.root,
             settings=self.settings,
-            find_agent=self.agent,
+            find_agent=partial(self.agent, read=cache(library.catalogue)),  # a shelf is read once for all steps
             find_skills=self._skills_for(task),
             warn=self.screen.warn,
             files=files,
@@ -212,7 +222,7 @@ class Workspace:
         """Return what finds the skills of a step of a run with `task`; each file is read once."""
         from .skillset import skills_of
 
-        find = cache(self.skill)
+        find = cache(partial(self.skill, read=cache(library.catalogue)))
         whole = self.settings.skills_auto == "all"
         shelves = [place for place in self.shelves if whole or place.source != "bundled"]
         offered = cache(lambda: library.list_skills(shelves, warn=self.screen.warn))

@@ -26,6 +26,7 @@ FLOORS = {
         "schema",
         "templates",
         "conditions",
+        "steps",
         "patterns",
         "dag",
         "extras",
@@ -57,6 +58,7 @@ FLOORS = {
         "verdict",
         "spending",
         "calls",
+        "agenda",
         "runner",
     ),
     "hall": (

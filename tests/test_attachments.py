@@ -27,6 +27,31 @@ def test_what_is_not_there_is_refused_with_its_place(project, pattern):
     assert "relative to the project" in refused.value.hint
 
 
+@pytest.mark.parametrize(("typed", "spelled"), [("a.py", "src/a.py"), ("*.py", "src/*.py"), ("../top.md", "top.md")])
+def test_a_path_that_is_right_from_the_working_directory_is_told_as_the_project_has_it(
+    project, monkeypatch, typed, spelled
+):
+    (project / "src").mkdir()
+    (project / "src/a.py").write_text("x")
+    (project / "top.md").write_text("x")
+    monkeypatch.chdir(project / "src")
+
+    with pytest.raises(ValidationError) as refused:
+        find(project, [typed], where="w")
+
+    assert refused.value.hint == f"paths are relative to the project: write {spelled}"
+    assert find(project, [spelled], where="w")
+
+
+def test_an_absolute_path_into_the_project_is_told_as_the_project_has_it(project):
+    (project / "a.py").write_text("x")
+
+    with pytest.raises(ValidationError) as refused:
+        find(project, [str(project / "a.py")], where="w")
+
+    assert refused.value.hint.endswith("write a.py")
+
+
 def test_a_pattern_may_fit_nothing_beside_one_that_fits_but_a_plain_name_may_not(project):
     (project / "a.py").write_text("x")
 

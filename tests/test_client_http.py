@@ -310,20 +310,13 @@ def test_an_ipv6_server_is_reached(sender):
 
 
 def test_other_endpoints_are_reached_on_the_same_connection(sender):
-    models, batch = b'{"data":[]}', b'{"id":"batch_1"}'
-    with Scripted(answer(models, kind="application/json"), answer(batch, kind="application/json")) as server:
+    with Scripted(answer(b'{"data":[]}', kind="application/json"), answer()) as server:
         transport = sender(server.url)
         assert transport.get_json("/v1/models?limit=5") == {"data": []}
-        assert transport.post_json("/v1/messages/batches", {"requests": [1]}) == {"id": "batch_1"}
+        assert transport(REQUEST).text == "hi"
         assert server.connections == 1
     assert server.requests[0].startswith(b"GET /v1/models?limit=5 HTTP/1.1\r\n")
     assert "content-length" not in head(server.requests[0])
-    assert server.requests[1].endswith(b'\r\n\r\n{"requests":[1]}')
-
-
-def test_lines_are_fetched_as_they_are(sender):
-    with Scripted(answer(b"1\n2\n", kind="application/x-jsonl")) as server:
-        assert sender(server.url).fetch("GET", "/v1/messages/batches/b/results") == b"1\n2\n"
 
 
 @pytest.mark.parametrize("body", [b"[]", b"<html>", b""])
@@ -338,9 +331,10 @@ def test_a_path_cannot_break_a_request(sender, path):
         sender("http://127.0.0.1:9").get_json(path)
 
 
-def test_a_body_beyond_the_limit_is_refused(sender):
+def test_a_body_beyond_the_limit_is_refused(sender, monkeypatch):
+    monkeypatch.setattr("claude_force.client.http.MAX_BODY_BYTES", 50)
     with Scripted(answer(b"x" * 100)) as server, pytest.raises(ConnectionFailed, match="larger than 50"):
-        sender(server.url).fetch("GET", "/v1/x", limit=50)
+        sender(server.url).get_json("/v1/x")
 
 
 # --- answers

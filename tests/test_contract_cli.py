@@ -6,12 +6,17 @@ import pty
 import signal
 import subprocess
 import sys
+from functools import partial
 
 import pytest
 
 import claude_force
 from claude_force.cli import main
+from claude_force.commands import targets
+from claude_force.errors import UsageError
 from claude_force.simulator import Behaviour, Simulator
+
+from .processes import unprivileged
 
 
 @pytest.fixture
@@ -332,6 +337,45 @@ def test_output_files_are_written_whole_and_stdout_stays_empty(far, force, proje
     assert json.loads((project / "out" / "result.json").read_text())["success"] is True
 
 
+@pytest.mark.parametrize(
+    ("words", "name", "said"),
+    [
+        (("agent", "echo"), "none/answer.md", "there is no directory none; mkdir -p 'none'"),
+        (("agent", "echo"), "file/answer.md", "file is no directory; name a file in a directory"),
+        (("agent", "echo"), "directory", "is a directory; name a file in it"),
+        (("agent", "echo"), "n" * 300, "file name too long; name another file"),
+        (("workflow", "two"), "file", "is no directory; name a directory"),
+        (("workflow", "two"), "file/answers", "not a directory; name a directory that you can write to"),
+    ],
+)
+def test_a_place_that_cannot_take_the_answer_is_told_before_anything_is_paid(far, force, project, words, name, said):
+    (project / "file").touch()
+    (project / "directory").mkdir()
+    status, _, err = force("run", *words, "go", "-o", name)
+    assert (status, far.requests) == (2, ())
+    assert f"-o {name[:80]}: {said}" in err
+
+
+def test_a_directory_that_is_made_as_told_takes_the_answer(far, force, project):
+    err = force("run", "agent", "echo", "go", "-o", "my answers/a.md")[2]
+    subprocess.run(["sh", "-c", err.rpartition("; ")[2]], check=True)
+    assert force("run", "agent", "echo", "go", "-o", "my answers/a.md")[0] == 0
+    assert (project / "my answers/a.md").is_file()
+
+
+@pytest.mark.parametrize(
+    ("take", "name"),
+    [(targets.file, "a.md"), (targets.file, "new.md"), (partial(targets.Folder, warn=pytest.fail), ".")],
+)
+def test_a_directory_that_may_not_be_written_to_is_refused(take, name):
+    with unprivileged() as place:
+        (place / "a.md").touch()
+        place.chmod(0o500)
+        with pytest.raises(UsageError, match="cannot write") as refused:
+            take(str(place / name))
+    assert refused.value.hint.startswith("name a ")
+
+
 def test_a_dry_run_shows_the_request_that_is_then_sent(far, force):
     status, out, _ = force("run", "agent", "echo", "do it", "--dry-run", "--json")
     planned = json.loads(out)["requests"][0]
@@ -526,6 +570,25 @@ def test_an_input_that_was_written_as_the_task_is_noticed(far, force):
     assert not far.requests
 
 
+@pytest.mark.parametrize("words", [("agent", "echo", "look", "-f"), ("workflow", "two", "look", "-f")])
+def test_a_file_that_lies_in_the_project_and_not_here_is_told_as_it_can_be_typed_here(far, force, project, words):
+    (project / "notes.txt").write_text("the notes")
+    (project / "src").mkdir()
+    os.chdir(project / "src")
+    status, _, err = force("run", *words, "notes.txt")
+    assert status == 2
+    assert f"looked for in {project / 'src'}: for that of the project, write ../notes.txt" in err
+    assert force("run", *words, "../notes.txt")[0] == 0
+
+
+def test_a_file_that_is_nowhere_is_told_with_where_it_was_looked_for(far, force, project):
+    status, _, err = force("run", "agent", "echo", "--task-file", "none.txt")
+    assert (status, f"cannot read none.txt: no such file or directory; it was looked for in {project}" in err) == (
+        2,
+        True,
+    )
+
+
 def test_an_empty_pipe_is_not_attached(far):
     process = start("run", "agent", "echo", "look", "-f", "-", stdin=subprocess.PIPE, stderr=subprocess.PIPE)
     assert "stdin is empty" in process.communicate("", timeout=30)[1]
@@ -638,11 +701,68 @@ def test_files_can_be_attached_to_every_step_of_a_workflow_and_are_there_on_a_re
     assert all("the notes" in json.dumps(request.body) for request in far.requests[before:])
 
 
-def test_a_pipe_that_a_workflow_does_not_read_is_told_of_and_left_to_who_started_it(far, project):
-    script = f"(echo one; echo two) | (sleep 0.1; {sys.executable} -m claude_force run workflow two; cat)"
+UNREAD = "what is piped in is not read: "
+
+
+@pytest.mark.parametrize(
+    ("what", "remedy"),
+    [
+        ("workflow two", "give - to make it the task, or -f - to attach it"),
+        ("workflow two go", "-f - attaches it"),
+        ("agent echo go", "-f - attaches it"),
+        ("agent echo --task go", "-f - attaches it"),
+    ],
+)
+def test_a_pipe_that_is_not_read_is_told_of_once_and_left_to_who_started_it(far, project, what, remedy):
+    script = f"(echo one; echo two) | (sleep 0.1; {sys.executable} -m claude_force run {what}; cat)"
     ran = subprocess.run(["sh", "-c", script], capture_output=True, text=True, timeout=60, check=False)
-    assert "what is piped in is not read: give - to make it the task" in ran.stderr
+    assert [line for line in ran.stderr.splitlines() if UNREAD in line] == [UNREAD + remedy]
     assert ran.stdout.endswith("one\ntwo\n")
+
+
+@pytest.mark.parametrize("what", [("agent", "echo"), ("workflow", "two")])
+def test_a_pipe_that_is_filled_only_later_is_told_of_at_the_end(far, what):
+    words = ("run", *what, "[[simulate: latency=0.3s]]", "--no-cache")
+    process = start(*words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    far.wait_for(1, timeout=30)
+    assert process.communicate("late", timeout=30)[1].count(f"{UNREAD}-f - attaches it\n") == 1
+
+
+def test_a_file_that_is_not_read_is_told_of_unless_a_loop_goes_through_it(far, project):
+    (project / "list").write_text("one\ntwo\n")
+    run = f"{sys.executable} -m claude_force run agent echo"
+    once = subprocess.run(["sh", "-c", f"{run} go <list"], capture_output=True, text=True, timeout=60, check=False)
+    loop = f'while read -r line; do {run} "$line"; done <list'
+    looped = subprocess.run(["bash", "-c", loop], capture_output=True, text=True, timeout=60, check=False)
+    assert UNREAD in once.stderr
+    assert looped.stderr.count("run ") == 2
+    assert UNREAD not in looped.stderr
+
+
+def test_a_stdin_that_holds_nothing_is_no_matter(far):
+    ended, open_end = os.pipe()
+    idle, kept_open = os.pipe()
+    os.close(open_end)
+    for stdin in (subprocess.DEVNULL, ended, idle):
+        process = start("run", "agent", "echo", "go", stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        _, err = process.communicate(timeout=30)
+        assert (process.returncode, UNREAD in err) == (0, False)
+    for descriptor in (ended, idle, kept_open):
+        os.close(descriptor)
+
+
+def test_a_closed_stdin_is_no_matter(far):
+    script = f"{sys.executable} -m claude_force run agent echo go <&-"
+    ran = subprocess.run(["sh", "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    assert (ran.returncode, UNREAD in ran.stderr) == (0, False)
+
+
+def test_an_attached_pipe_is_read_and_not_told_of(far):
+    words = ("run", "agent", "echo", "go", "-f", "-")
+    process = start(*words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    _, err = process.communicate("the diff", timeout=30)
+    assert UNREAD not in err
+    assert "the diff" in json.dumps(far.requests[0].body)
 
 
 def test_an_empty_run_id_does_not_begin_a_new_run(far, force):

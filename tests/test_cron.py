@@ -56,6 +56,11 @@ def test_a_key_in_the_users_file_is_found_without_any_variable(project, home, ch
     assert (found.status, found.found) == ("ok", f"from {home / '.claude' / 'key'}")
 
 
+def test_a_value_that_is_wrong_is_not_mended_by_a_key(project, checks, settings):
+    settings(cache={"ttl_hours": "x"})
+    assert checks()["cron key"].remedy == "see: claude-force validate"
+
+
 def test_settings_that_are_wrong_are_a_problem_and_end_nothing(project, checks, settings):
     settings(api_key_file=5)
     found = checks()
@@ -114,7 +119,9 @@ def test_the_home_of_the_account_is_compared_with_the_one_here(project, checks, 
     assert found.remedy == f"write HOME={os.environ['HOME']} above the line in the crontab"
     assert checks(HOME=account)["cron home"].status == "ok"
     assert cron._home("", "/here").status == "ok"
-    assert cron._home(str(tmp_path / "gone"), "/here").status == "problem"
+    gone = str(tmp_path / "gone")
+    assert cron._home(gone, "/not/here").remedy == f"sudo install -d -o \"$(id -un)\" '{gone}'"
+    assert cron._home(gone, str(tmp_path)).remedy == f"write HOME={tmp_path} above the line in the crontab"
 
 
 def test_a_user_without_an_account_has_no_home_in_cron(monkeypatch):

@@ -403,8 +403,63 @@ def test_a_project_and_a_home_that_cannot_be_written_are_problems(monkeypatch, c
         status, found, _ = checks("--offline")
         monkeypatch.undo()
     assert (status, found["project"]["status"], found["home"]["status"]) == (1, "problem", "problem")
-    assert "chmod u+w" in found["project"]["remedy"]
+    assert found["project"]["remedy"] == f"chmod u+rwx '{place}/.claude'"
     assert "CLAUDE_FORCE_HOME" in found["home"]["remedy"]
+
+
+def test_a_directory_of_another_user_is_not_to_be_changed_without_rights():
+    with unprivileged():
+        assert machine.writable(Path("/usr")) == "sudo chown -R \"$(id -un)\" '/usr'"
+
+
+def test_the_command_that_is_told_can_be_typed_whatever_the_directory_is_called(tmp_path, monkeypatch, checks):
+    place = tmp_path / 'it\'s a "$project"'
+    (place / ".claude").mkdir(parents=True)
+    (place / ".claude").chmod(0o777)
+    (place / ".claude/metrics").mkdir(mode=0o755)
+    monkeypatch.chdir(place)
+    _, found, _ = checks("--offline")
+    for name in ("project", "privacy"):
+        command = found[name]["remedy"].partition(": ")[0]
+        assert subprocess.run(["sh", "-c", command], capture_output=True, check=False).returncode == 0, command
+    _, found, _ = checks("--offline")
+    assert (found["project"]["status"], "privacy" in found) == ("ok", False)
+
+
+def test_a_file_that_should_hold_the_key_is_named_if_it_does_not(project, user, checks):
+    user.write_text('{"version": 2, "api_key_file": "key"}')
+    file = user.with_name("key")
+    file.touch(mode=0o600)
+    _, found, _ = checks("--offline", "--cron")
+    for name in ("key", "cron key"):
+        assert (found[name]["status"], found[name]["found"]) == ("problem", f"there is none in {file}")
+        assert found[name]["remedy"] == f"write it into '{file}'"
+
+
+def test_a_file_that_may_not_be_read_is_told_with_the_command_that_lets_it_be(monkeypatch, checks):
+    with unprivileged() as place:
+        (place / ".claude").mkdir(mode=0o700)
+        for name in ("claude.json", "key"):
+            (place / ".claude" / name).write_text('{"version": 2}')
+            (place / ".claude" / name).chmod(0)
+        monkeypatch.chdir(place)
+        monkeypatch.setenv("CLAUDE_FORCE_HOME", str(place / ".claude"))
+        settings = checks("--offline")[1]["settings"]["remedy"]
+        (place / ".claude/claude.json").chmod(0o600)
+        (place / ".claude/claude.json").write_text('{"version": 2, "api_key_file": "key"}')
+        key = checks("--offline")[1]["key"]["remedy"]
+        monkeypatch.undo()
+    assert settings == f"chmod u+r '{place}/.claude/claude.json'"
+    assert key == f"chmod u+r '{place}/.claude/key'"
+
+
+def test_nothing_is_wrong_without_a_remedy(project, connected, checks):
+    (project / ".claude/state.db").mkdir()
+    (project / ".claude/claude.json").mkdir()
+    for _, found, _ in (checks(), checks("--cron")):
+        assert [name for name, check in found.items() if check["status"] != "ok" and not check["remedy"]] == []
+    (project / ".claude/claude.json").rmdir()
+    assert checks()[1]["limits"]["remedy"] == "mend state.db, as is said above"
 
 
 def test_a_home_that_is_a_file_is_a_problem(tmp_path, monkeypatch, checks):

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from claude_force.files import append, locked, private_directory, write_atomic
+from claude_force.files import locked, private_directory, write_atomic
 
 
 def start(code, *arguments):
@@ -27,7 +27,7 @@ def start(code, *arguments):
 PREAMBLE = """
 import contextlib, resource, sys
 from pathlib import Path
-from claude_force.files import append, locked, write_atomic
+from claude_force.files import locked, write_atomic
 path = Path(sys.argv[1])
 
 @contextlib.contextmanager
@@ -170,46 +170,6 @@ while True:
         assert (tmp_path / "f").read_bytes() in contents
 
 
-def test_lines_of_many_processes_do_not_mix(tmp_path):
-    code = """
-name = sys.argv[2]
-print("ready", flush=True)
-sys.stdin.readline()
-for number in range(150):
-    length = (number * 977) % 9_000 if number % 50 else 200_000
-    append(path, f"{name} {number} {name * length}\\n".encode())
-"""
-    writers = {name: start(code, tmp_path / "log", name) for name in "abcdef"}
-    for writer in writers.values():
-        writer.stdout.readline()
-    for writer in writers.values():
-        writer.stdin.write("go\n")
-        writer.stdin.flush()
-    finish(writers.values())
-
-    found = {name: [] for name in writers}
-    for line in (tmp_path / "log").read_text().splitlines():
-        name, number, rest = line.split(" ")
-        assert set(rest) <= {name}
-        assert len(rest) == ((int(number) * 977) % 9_000 if int(number) % 50 else 200_000)
-        found[name].append(int(number))
-    assert found == {name: list(range(150)) for name in writers}
-    assert mode(tmp_path / "log") == 0o600
-
-
-def test_a_line_that_the_disk_took_only_in_part_is_an_error(tmp_path):
-    code = """
-with disk_of(10):
-    try:
-        append(path, b"more than ten bytes\\n")
-    except OSError as error:
-        print(error.errno, error.strerror)
-"""
-    process = start(code, tmp_path / "log")
-
-    assert process.communicate()[0].strip() == f"{errno.ENOSPC} wrote 10 of 20 bytes"
-
-
 def test_a_lock_keeps_every_other_process_out(tmp_path):
     (tmp_path / "count").write_text("0")
     code = """
@@ -277,10 +237,3 @@ def test_a_lock_is_let_go_after_an_error(tmp_path):
 
     with locked(tmp_path / "lock", wait=False) as held:
         assert held
-
-
-def test_a_line_is_appended_to_what_is_there(tmp_path):
-    append(tmp_path / "log", b"one\n")
-    append(tmp_path / "log", "zwölf\n".encode())
-
-    assert (tmp_path / "log").read_text(encoding="utf-8") == "one\nzwölf\n"

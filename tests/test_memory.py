@@ -118,6 +118,36 @@ def test_any_text_can_be_kept(tmp_path_factory, agent, task, result):
     assert session.task == task.encode("utf-8", "replace").decode()
 
 
+@pytest.mark.parametrize("limit", [None, 1.5, "3"])
+def test_a_limit_that_is_no_whole_number_is_the_callers_fault_and_not_the_files(path, limit):
+    with AgentMemory(path, warn=pytest.fail) as memory:
+        memory.store("baker", "bake bread", "done")
+        for look in (memory.recent, lambda most: memory.search("bread", limit=most)):
+            with pytest.raises(TypeError):
+                look(limit)
+        assert tasks(memory.recent(1)) == tasks(memory.search("bread", limit=1)) == ["bake bread"]
+        assert not memory.failed
+
+
+@pytest.mark.parametrize(("limit", "count"), [(-1, 0), (0, 0), (2, 2), (2**63, 3), (10**400, 3)])
+def test_any_whole_number_is_a_limit(path, limit, count):
+    with AgentMemory(path, warn=pytest.fail) as memory:
+        for _ in range(3):
+            memory.store("baker", "bake bread", "done")
+        assert len(memory.recent(limit)) == len(memory.search("bread", limit=limit)) == count
+
+
+def test_secrets_in_the_keys_of_metadata_are_redacted(path):
+    key = "sk-ant-api03-abcdefghijklmnopqrstuvwx"
+    with AgentMemory(path, known=["the-local-key"]) as memory:
+        memory.store("a", "t", "r", metadata={key: 1, "deep": [{f"by {key}": {"the-local-key": 2}}], "plain": 3})
+        assert memory.recent()[0].metadata == {
+            "[redacted:anthropic-key]": 1,
+            "deep": [{"by [redacted:anthropic-key]": {"[redacted:known-secret]": 2}}],
+            "plain": 3,
+        }
+
+
 def test_secrets_are_on_the_disk_nowhere(path):
     key = "sk-ant-api03-" + "Ab1" * 12
     with AgentMemory(path, known=["the-local-key"]) as memory:
@@ -159,6 +189,36 @@ def test_search_puts_what_is_most_alike_first(memory):
     assert min(scores) > 0
 
 
+@pytest.mark.parametrize("full_text", [True, False])
+@pytest.mark.parametrize(
+    ("query", "task"),
+    [
+        ("booking api", "Design a REST API for bookings"),
+        ("duplicate orders", "The nightly run writes duplicates into orders"),
+        ("import fails", "Why does the import of our package fail with an error?"),
+        ("where to store sessions", "Should we keep sessions in SQLite or in Redis?"),
+        ("css", "Mend the css of the page"),
+    ],
+)
+def test_a_word_is_found_in_the_plural_and_those_that_only_ask_do_not_count(path, query, task, full_text):
+    tasks_of_others = (
+        "Version our public API",
+        "Check types in orders.py",
+        "Lint the import",
+        "Avoid the cast in WHERE: where the index is unused",
+        "Write a README for the shop package",
+    )
+    with AgentMemory(path, full_text=full_text) as memory:
+        for other in (task, *tasks_of_others):
+            memory.store("helper", other, "done")
+        assert tasks(memory.search(query))[0] == task
+
+
+def test_a_query_of_nothing_but_common_words_is_one_all_the_same(memory):
+    memory.store("helper", "What is this?", "a test")
+    assert tasks(memory.search("what is this")) == ["What is this?"]
+
+
 def test_result_is_searched_too(memory):
     memory.store("helper", "Which city?", "It is Reykjavík.")
     assert tasks(memory.search("reykjavík")) == ["Which city?"]
@@ -173,6 +233,7 @@ def test_search_can_be_kept_to_an_agent_and_a_number(memory):
     assert tasks(memory.search("compile the kernel", agent="rare")) == ["compile the kernel once"]
     assert {s.agent_name for s in memory.search("compile the kernel", agent="common", limit=50)} == {"common"}
     assert len(memory.search("compile the kernel", limit=50)) == 50
+    assert len(memory.search("compile the kernel", agent="common", limit=2**63)) > 50
     assert memory.search("compile the kernel", agent="nobody") == []
 
 

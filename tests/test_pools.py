@@ -51,7 +51,6 @@ def test_every_pool_returns_what_the_call_returned_and_calls_back_with_it(make):
     assert called_back.wait(timeout=30)
     assert future.result() == 3
     assert arrived == [3]
-    pool.shutdown(wait=True, cancel_futures=True)
 
 
 @pytest.mark.parametrize("make", [Inline, partial(threads, 2)])
@@ -64,7 +63,6 @@ def test_every_pool_keeps_an_error_for_who_asks_for_the_result(make):
     with pytest.raises(TimedOut) as raised:
         future.result()
     assert raised.value is error
-    pool.shutdown(wait=True)
 
 
 def test_a_call_inline_is_made_in_the_callers_thread_before_submit_returns():

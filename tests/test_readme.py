@@ -50,8 +50,10 @@ def calls(text):
 @pytest.fixture
 def reader(project, home, monkeypatch):
     """A project as the README's reader has it, with a server to speak to."""
-    (project / "src").mkdir()
-    (project / "src" / "example.py").write_text("def f(x=[]):\n    return x\n")
+    (made,) = (
+        line for line, _ in command_lines("\n".join(blocks("console"))) if "src/example.py" in line and ">>" in line
+    )
+    assert run("sh", "-c", made).returncode == 0
     for text in blocks("toml"):
         path = project / text.splitlines()[0].removeprefix("# ")
         path.parent.mkdir(parents=True)

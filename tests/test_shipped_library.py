@@ -49,6 +49,7 @@ SAMPLE = {
     "models/daily/revenue.sql": "SELECT 1;\n",
     "var/shop.log": "13:52 ERROR pool exhausted\n",
     "incident/notes.md": "13:55 deploy 412\n",
+    "incident/deploy.diff": "--- a/shop/orders.py\n+++ b/shop/orders.py\n@@ -1 +1 @@\n-retries = 3\n+retries = 0\n",
     "incident/chat.txt": "14:02 who is on call?\n",
     "incident/database.log": "13:52 too many connections\n",
 }

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from claude_force.errors import NotFound, UsageError, ValidationError
 from claude_force.frozen import fields
 from claude_force.records import Input, Step
-from claude_force.workflow import implied_inputs, parse, used_names
+from claude_force.workflow import examine, implied_inputs, parse, used_names
 
 
 def no_schema(name):
@@ -305,3 +305,23 @@ def test_any_content_is_a_workflow_or_refused_as_a_fault_of_the_user(fields, res
 def test_the_closest_name_is_suggested_whatever_its_case():
     assert NotFound("agent", "Code-Reviewr", ["code-reviewer", "linter"]).hint == "did you mean code-reviewer?"
     assert NotFound("agent", "linter", []).hint == ""
+
+
+def test_all_that_is_wrong_is_found_at_once_with_the_step_that_it_is_about():
+    data = {
+        "steps": [
+            {"id": "a", "agent": "x", "retries": "many", "dependencies": ["b", "none", 5]},
+            {"id": "b", "agent": "x", "dependencies": ["b"]},
+            {"id": "c", "agent": "x", "task": "{{steps.d.output}}"},
+            {"id": "d", "agent": "x", "dependencies": ["a", "b"]},
+        ]
+    }
+    found, wrong = examine("w", data, source="project", read_schema=no_schema)
+    assert [error.step for error in wrong] == ["a", "b", "c"]
+    assert found.steps == (Step("d", "x", dependencies=("a", "b")),)
+
+
+def test_a_cycle_is_about_its_first_step_and_leaves_no_workflow():
+    data = {"steps": [{"id": i, "agent": "x", "dependencies": [d]} for i, d in ("ab", "ba")]}
+    found, (error,) = examine("w", data, source="project", read_schema=no_schema)
+    assert (found.steps, error.step, error.hint) == ((), "a", "remove one of these dependencies")

@@ -12,9 +12,10 @@ from pathlib import Path
 
 from .. import config
 from ..client.endpoint import KEY_VARIABLES, far_end
-from ..errors import ForceError
+from ..errors import ConfigError, ForceError
+from ..reports.table import quoted
 from ..workspace import Workspace
-from .machine import Check
+from .machine import Check, writable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -100,9 +101,10 @@ def _program(command: str, environment: Mapping[str, str]) -> Iterator[Check]:
 
 def _home(account: str, here: str) -> Check:
     if account and not os.path.isdir(account):
-        return Check(
-            "cron home", "problem", f"the account's home directory {account} is not there", f"mkdir '{account}'"
-        )
+        found = f"the account's home directory {account} is not there"
+        mend = f'sudo install -d -o "$(id -un)" {quoted(account)}'
+        remedy = f"write HOME={here} above the line in the crontab" if os.path.isdir(here) else mend
+        return Check("cron home", "problem", found, remedy)
     if account and os.path.realpath(account) != os.path.realpath(here):
         found = f"HOME is {here or 'not set'} here and {account} in cron: another library, other settings, another key"
         return Check("cron home", "warning", found, f"write HOME={here} above the line in the crontab")
@@ -123,10 +125,14 @@ def _key(alone: Workspace, workspace: Workspace) -> Check:
     try:
         settings = alone.settings
         far = far_end(settings, alone.environment)
+    except ConfigError as error:
+        return Check("cron key", "problem", error.message, error.hint or "see: claude-force validate")
     except ForceError as error:
         return Check("cron key", "problem", error.message, error.hint or remedy)
     if far.authenticated:
         return Check("cron key", "ok", f"from {settings.api_key_file}")
+    if file := settings.api_key_file:
+        return Check("cron key", "problem", f"there is none in {file}", f"write it into {quoted(file)}")
     if settings.client == "anthropic":
         return Check("cron key", "ok", "none: the official SDK uses its own sign-in")
     here = [name for name in KEY_VARIABLES if workspace.environment.get(name, "").strip()]
@@ -136,11 +142,11 @@ def _key(alone: Workspace, workspace: Workspace) -> Check:
 
 def _locks(state: Path) -> Check:
     place = next(path for path in (state / "locks", state, *state.parents) if path.exists())
-    if place.is_dir() and os.access(place, os.W_OK | os.X_OK):
-        return Check("cron locks", "ok", str(state / "locks"))
-    return Check(
-        "cron locks", "problem", f"{place} cannot be written: --lock would refuse to run", f"chmod u+rwx '{place}'"
-    )
+    if not place.is_dir():
+        return Check("cron locks", "problem", f"{place} is no directory", f"move {quoted(place)} away")
+    if remedy := writable(place):
+        return Check("cron locks", "problem", f"{place} cannot be written: --lock would refuse to run", remedy)
+    return Check("cron locks", "ok", str(state / "locks"))
 
 
 def _zone(environment: Mapping[str, str]) -> Check:

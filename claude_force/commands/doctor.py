@@ -13,7 +13,7 @@ from ..config import Settings
 from ..errors import AuthenticationFailed, ForceError, NotFound, UsageError, reason
 from ..frozen import replace
 from ..records import Result
-from ..reports.table import plural
+from ..reports.table import plural, quoted
 from .health import health
 from .machine import Check, clock, machine
 from .troubles import troubles
@@ -58,10 +58,12 @@ def _limits(workspace: Workspace) -> Iterator[Check]:
     try:
         found = troubles(workspace)
     except OSError as error:
-        yield Check("limits", "warning", f"what is known of the API's health cannot be read: {reason(error)}")
+        found_out = f"what is known of the API's health cannot be read: {reason(error)}"
+        yield Check("limits", "warning", found_out, "mend state.db, as is said above")
         return
     for trouble in found:
-        yield Check("limits", "warning", f"{trouble.name}: {trouble.state}: {trouble.found}")
+        remedy = "wait: calls are let through again by themselves"
+        yield Check("limits", "warning", f"{trouble.name}: {trouble.state}: {trouble.found}", remedy)
 
 
 def _network(workspace: Workspace, settings: Settings, *, offline: bool) -> Iterator[Check]:
@@ -150,13 +152,15 @@ def _model(name: str, user: str, prices: Any) -> Check:
 
 def _key(far: Endpoint, settings: Settings, file: Path | None, variables: list[str]) -> Iterator[Check]:
     if file and file.stat().st_mode & 0o077:
-        yield Check("key file", "warning", f"others may read {file}", f"chmod 600 '{file}'")
+        yield Check("key file", "warning", f"others may read {file}", f"chmod 600 {quoted(file)}")
     if key := far.api_key or far.auth_token:
         yield _shape(key, far, str(file) if file else variables[0])
     elif far.authenticated:
         yield Check("key", "ok", "from ANTHROPIC_CUSTOM_HEADERS")
     elif settings.client == "anthropic":
         yield Check("key", "ok", "none: the official SDK uses its own sign-in")
+    elif file:
+        yield Check("key", "problem", f"there is none in {file}", f"write it into {quoted(file)}")
     else:
         remedy = "set ANTHROPIC_API_KEY; without a key there is: claude-force demo"
         yield Check("key", "problem", "there is none", remedy)

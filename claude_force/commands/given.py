@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from argparse import ArgumentTypeError
 from pathlib import Path
 
-from .. import attachments
-from ..errors import UsageError
+from .. import attachments, locations
+from ..errors import UsageError, ValidationError
 from ..records import Document
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from typing import Any
+
+    from ..workspace import Workspace
 
 
 def task_options(parser: ArgumentParser) -> None:
@@ -54,47 +57,77 @@ def task(args: Namespace) -> str | None:
     if len(given) > 1:
         raise UsageError("the task is given more than once", hint="use one of TASK, --task and --task-file")
     if args.task_file not in {None, "-"}:
-        return attachments.read(Path(args.task_file), args.task_file).text
+        return _file(args.task_file).text
     if "-" in {args.task, args.task_file}:
         return _stdin()
     return args.task if args.task_text is None else str(args.task_text)
 
 
-def workflow_task(args: Namespace, note: Callable[[str], object]) -> str | None:
-    """Return the task of a workflow, or None; `note` is told of a pipe that nothing reads. Raises UsageError."""
+def workflow_task(args: Namespace, workspace: Workspace) -> str | None:
+    """Return the task of a workflow, or None; tells of a pipe that nothing reads. Raises UsageError."""
     text = task(args)
     if text is not None and not text.strip():
         raise UsageError("the task is empty", hint="leave it out if the workflow needs none; nothing was sent")
-    if text is None and not args.resume and "-" not in args.file and _is_fed():
-        note("what is piped in is not read: give - to make it the task, or -f - to attach it")
+    if not args.resume:
+        _tell_unread(args, workspace)
     return text
 
 
-def _is_fed() -> bool:
-    """Whether there is something in stdin by now; it is not read, since it may be for whoever started us."""
-    import os
-    from select import select
-    from stat import S_ISFIFO, S_ISREG
+def required_task(args: Namespace, workspace: Workspace) -> str:
+    """Return the task, from a pipe if no argument gives it; raises UsageError if there is none or it is empty.
 
-    try:
-        descriptor = sys.stdin.fileno()
-        status = os.fstat(descriptor)
-        if S_ISREG(status.st_mode):
-            return os.lseek(descriptor, 0, os.SEEK_CUR) < status.st_size
-        return S_ISFIFO(status.st_mode) and bool(select([descriptor], [], [], 0)[0])
-    except (AttributeError, OSError, ValueError):  # closed, or none of the system's
-        return False
-
-
-def required_task(args: Namespace) -> str:
-    """Return the task, from a pipe if no argument gives it; raises UsageError if there is none or it is empty."""
+    Tells of a pipe that nothing reads.
+    """
     text = task(args)
-    if text is None and "-" not in args.file and not (sys.stdin is None or sys.stdin.isatty()):
+    if text is not None:
+        _tell_unread(args, workspace)
+    elif "-" not in args.file and not (sys.stdin is None or sys.stdin.isatty()):
         text = _stdin()
     if text is None or not text.strip():
         what = "no task" if text is None else "the task is empty"
         raise UsageError(what, hint=f'give it in quotes, as in: claude-force {args.command} {args.name} "Explain …"')
     return text
+
+
+def _tell_unread(args: Namespace, workspace: Workspace) -> None:
+    """Tell of a pipe that nothing reads, if it holds something now, or else once more at the end.
+
+    It is not read: that would take from a shell's loop what it is to go through, or wait for a pipe that stays open.
+    """
+    if "-" in {args.task, args.task_file, *args.file}:
+        return
+    given = any(text is not None for text in (args.task, args.task_text, args.task_file))
+    what = "-f - attaches it" if given else "give - to make it the task, or -f - to attach it"
+
+    def tell() -> bool:
+        if fed := _is_fed():
+            workspace.screen.note(f"what is piped in is not read: {what}")
+        return fed
+
+    if not tell():
+        workspace.on_close(tell)
+
+
+def _is_fed() -> bool:
+    """Whether a pipe on stdin holds something, or a file there is still at its beginning, as no loop leaves it."""
+    import stat
+
+    try:
+        descriptor = sys.stdin.fileno()
+        status = os.fstat(descriptor)
+        if stat.S_ISREG(status.st_mode):
+            return status.st_size > os.lseek(descriptor, 0, os.SEEK_CUR) == 0
+        return (stat.S_ISFIFO(status.st_mode) or stat.S_ISSOCK(status.st_mode)) and _holds_data(descriptor)
+    except (AttributeError, ImportError, OSError, ValueError):  # closed, or none of the system's
+        return False
+
+
+def _holds_data(descriptor: int) -> bool:
+    from select import POLLIN, poll  # what Windows has not, and few need
+
+    waiting = poll()
+    waiting.register(descriptor, POLLIN)
+    return any(event & POLLIN for _, event in waiting.poll(0))  # and not only its end, as `select` would have it
 
 
 def _stdin() -> str:
@@ -112,6 +145,18 @@ def attached(name: str) -> Document:
         if not (text := _stdin()).strip():
             raise UsageError("-f -: stdin is empty", hint="there is nothing to look at, and nothing was sent")
         return Document("stdin", text)
+    return _file(name)
+
+
+def _file(name: str) -> Document:
+    """Return the file `name`, relative to the working directory; raises ValidationError, telling where it does lie."""
+    if not os.path.lexists(name) and not os.path.isabs(name):
+        here = locations.working_directory()
+        state = locations.project(here)
+        hint = f"it was looked for in {here}"
+        if state and (state.parent / name).is_file():
+            hint = f"{hint}: for that of the project, write {os.path.relpath(state.parent / name, here)}"
+        raise ValidationError(f"cannot read {name}: no such file or directory", hint=hint)
     return attachments.read(Path(name), name)
 
 
@@ -137,9 +182,16 @@ def count(text: str) -> int:
 
 def positive(text: str) -> int:
     """Return the whole number above 0 that an option was given."""
-    if not text.isdecimal() or not int(text):
-        raise ArgumentTypeError(f"expected a whole number above 0, got '{text}'")
-    return int(text)
+    number = int(text) if text.isdecimal() and len(text) <= _DIGITS else 0
+    if not number:
+        raise ArgumentTypeError(f"expected a whole number above 0, of {_DIGITS} digits at most, got '{text[:60]}'")
+    return number
+
+
+_DIGITS = 9
+"""Of a count that a database can bear; nobody means more."""
+_LONGEST = 9e9
+"""Seconds that the system can be asked to wait."""
 
 
 def dollars(text: str) -> float:
@@ -170,6 +222,6 @@ def seconds(text: str) -> float:
         seconds = float(text.removesuffix("s"))
     except ValueError:
         seconds = 0
-    if not 0 < seconds < float("inf"):
-        raise ArgumentTypeError(f"expected a number of seconds above 0, got '{text}'")
+    if not 0 < seconds < _LONGEST:
+        raise ArgumentTypeError(f"expected a number of seconds above 0, got '{text[:60]}'")
     return seconds

@@ -12,7 +12,7 @@ from contextlib import closing
 
 from ..errors import ForceError, reason
 from ..frozen import dataclass, replace
-from ..reports.table import plural
+from ..reports.table import plural, quoted
 from ..stores import index, memory, shelf, state
 from ..stores.history import count
 from ..stores.manifest import RESTORE, Manifest
@@ -63,18 +63,18 @@ def _cache(directory: Path, key: Path) -> Iterator[Check]:
     yield _database(Database("cache", path, shelf.VERSION, remedy))
     yield from _set_aside("cache", path, "")
     if _is_exposed(key):
-        yield Check("cache key", "problem", f"others may read {key}: the cache is not used", f"rm '{key}'")
+        yield Check("cache key", "problem", f"others may read {key}: the cache is not used", f"rm {quoted(key)}")
 
 
 def _memory(path: Path) -> Iterator[Check]:
-    remedy = f"sqlite3 '{path}' .recover: shows what can be saved; the next run sets it aside and begins anew"
+    remedy = f"sqlite3 {quoted(path)} .recover: shows what can be saved; the next run sets it aside and begins anew"
     yield _database(Database("memory", path, memory.VERSION, remedy))
     yield from _set_aside("memory", path, "sqlite3 FILE .recover shows what can be saved; then: ")
 
 
 def _limits(name: str, path: Path) -> Iterator[Check]:
     if os.path.lexists(path):
-        remedy = f"move '{path}' away with the -wal and -shm beside it: what was spent is then forgotten"
+        remedy = f"move {quoted(path)} away with the -wal and -shm beside it: what was spent is then forgotten"
         yield _database(Database(name, path, state.VERSION, remedy))
         yield from _set_aside(name, path, "")
 
@@ -87,7 +87,7 @@ def _database(database: Database) -> Check:
     try:
         fault, remedy = _fault(database)
     except OSError as error:
-        return Check(database.name, "problem", f"{path}: {reason(error)}", f"chmod u+rw '{path}'")
+        return Check(database.name, "problem", f"{path}: {reason(error)}", f"chmod u+rw {quoted(path)}")
     except sqlite3.Error as error:  # a log without its shared memory, which only a writer could make
         found = f"{path} cannot be looked into: {error}"
         return Check(database.name, "warning", found, "look again after the next run")
@@ -100,14 +100,14 @@ def _fault(database: Database) -> tuple[str, str]:
     """Return what is wrong with a database and what to do about it, both empty if all is well."""
     path = database.path
     if path.is_symlink() or not path.is_file():
-        return "is no file", f"move '{path}' away"
+        return "is no file", f"move {quoted(path)} away"
     os.close(os.open(path, os.O_RDWR))
     version, damage = _looked_into(path)
     if damage:
         return f"is damaged: {damage}", database.remedy
     if version > database.version:
         found = f"was made by a newer version: its tables are of version {version}, not {database.version}"
-        return found, f"update claude-force, or move '{path}' away with the -wal and -shm beside it"
+        return found, f"update claude-force, or move {quoted(path)} away with the -wal and -shm beside it"
     return "", ""
 
 
@@ -141,7 +141,7 @@ def _set_aside(name: str, path: Path, advice: str) -> Iterator[Check]:
     if left:
         size = _megabytes(sum(file.lstat().st_size for file in left))
         found = f"{plural(len(left), 'file')} beside {path}, set aside when it was damaged: {size}"
-        yield Check(f"{name} leftovers", "warning", found, f"{advice}rm '{path}'.damaged*")
+        yield Check(f"{name} leftovers", "warning", found, f"{advice}rm -r {quoted(path)}.damaged*")
 
 
 def _beside(path: Path) -> list[Path]:
@@ -157,7 +157,7 @@ def _metrics(directory: Path) -> Iterator[Check]:
     try:
         for file in (path, manifest.path):
             if file.exists() and not file.is_file():  # a pipe or a terminal would be waited for
-                yield Check("metrics", "problem", f"{file} is no file", f"move '{file}' away")
+                yield Check("metrics", "problem", f"{file} is no file", f"move {quoted(file)} away")
                 return
         yield _lines(path) if path.exists() else Check("metrics", "ok", f"{path}, made when it is needed")
         yield from _rollups(manifest, directory)
@@ -165,10 +165,10 @@ def _metrics(directory: Path) -> Iterator[Check]:
         yield Check("rollups", "problem", error.message, error.hint)
     except OSError as error:
         where = error.filename or directory
-        yield Check("metrics", "problem", f"{where}: {reason(error)}", f"chmod -R u+rwX '{directory}'")
+        yield Check("metrics", "problem", f"{where}: {reason(error)}", f"chmod -R u+rwX {quoted(directory)}")
     derived = directory / index.FILE
     if os.path.lexists(derived):
-        remedy = f"rm '{derived}'*: it is built anew"
+        remedy = f"rm -r {quoted(derived)}*: it is built anew"
         check = _database(Database("metrics index", derived, index.VERSION, remedy))
         yield check if check.status == "ok" else replace(check, remedy=remedy)  # also of what is no file, or newer
 
@@ -221,7 +221,7 @@ def _privacy(paths: Iterable[Path]) -> Iterator[Check]:
     exposed = list(filter(_is_exposed, paths))
     if exposed:
         names = ", ".join(path.name for path in exposed)
-        remedy = "chmod go= " + " ".join(f"'{path}'" for path in exposed)
+        remedy = f"chmod go= {' '.join(map(quoted, exposed))}"
         yield Check("privacy", "warning", f"others may read {names}, with prompts and answers", remedy)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from .. import __version__
 from ..frozen import dataclass
+from ..reports.table import quoted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -87,12 +88,16 @@ def _free_bytes(place: Path) -> int:
     return disk_usage(place).free
 
 
-def _writable(path: Path) -> bool:
-    return os.access(path, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
+def writable(place: Path) -> str:
+    """Return the command that lets us write to a directory, '' if we can already."""
+    if os.access(place, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids):
+        return ""
+    ours = os.name != "posix" or place.stat().st_uid == os.geteuid()
+    return f"chmod u+rwx {quoted(place)}" if ours else f'sudo chown -R "$(id -un)" {quoted(place)}'
 
 
 def _home(home: Path) -> Check:
-    if not _writable(_existing(home)):
+    if writable(_existing(home)):
         return Check("home", "problem", f"{home} cannot be written", "name another place in CLAUDE_FORCE_HOME")
     return Check("home", "ok", str(home) if home.is_dir() else f"{home}, made when it is needed")
 
@@ -101,17 +106,17 @@ def _state(state: Path) -> Iterator[Check]:
     place = _existing(state)
     if not state.is_dir() and state.exists():
         yield Check("project", "problem", f"{state} is no directory", "move that file away")
-    elif not _writable(place):
-        yield Check("project", "problem", f"{place} cannot be written, so no state is kept", f"chmod u+w '{place}'")
+    elif remedy := writable(place):
+        yield Check("project", "problem", f"{place} cannot be written, so no state is kept", remedy)
     elif state.is_dir() and state.stat().st_mode & 0o022:
-        remedy = f"chmod go-w '{state}': who can write there decides what your agents do"
+        remedy = f"chmod go-w {quoted(state)}: who can write there decides what your agents do"
         yield Check("project", "warning", f"{state} can be written by others", remedy)
     else:
         yield Check("project", "ok", str(state))
     exposed = [p for name in _STATE if (p := state / name).exists() and p.stat().st_mode & 0o077]
     if exposed:
         names = ", ".join(p.name for p in exposed)
-        remedy = "chmod -R go= " + " ".join(f"'{p}'" for p in exposed)
+        remedy = f"chmod -R go= {' '.join(map(quoted, exposed))}"
         yield Check("privacy", "warning", f"others may read {names} in {state}, with prompts and answers", remedy)
 
 

@@ -34,7 +34,7 @@ def route_options(parser: ArgumentParser) -> None:
 def route(args: Namespace, workspace: Workspace) -> Result:
     """Show which model a task would be given, and why; nothing is sent."""
     files = [given.attached(name) for name in args.file]
-    task = given.required_task(args)
+    task = given.required_task(args, workspace)
     agent = workspace.agent(args.name)
     step = Step(agent.name, agent.name, model=args.model, skills=tuple(args.skill))
     found = router(workspace)({"task": task}, sum(len(file.text) for file in files), agent, step)

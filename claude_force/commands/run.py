@@ -62,7 +62,7 @@ def agent(args: Namespace, workspace: Workspace) -> Result:
         schema=args.schema and workspace.read_schema(args.schema),
     )
     files = [given.attached(name) for name in args.file]
-    task = given.required_task(args)
+    task = given.required_task(args, workspace)
     recall = workspace.settings.memory_recall if args.recall is None else args.recall
     files += workspace.stores.recalled(args.name, task, recall)
     workspace.auto_model, workspace.wait = args.auto_model, args.wait
@@ -140,7 +140,7 @@ def workflow(args: Namespace, workspace: Workspace) -> Result:
 
 def _planned(args: Namespace, workspace: Workspace) -> tuple[Plan, Resumed | None]:
     """Return the plan that the arguments ask for, and the run that it goes on with, if it is one."""
-    task, inputs = given.workflow_task(args, workspace.screen.note), given.inputs(args.input)
+    task, inputs = given.workflow_task(args, workspace), given.inputs(args.input)
     files = [given.attached(name) for name in args.file]
     if args.resume:
         from .resume import resume  # 2 ms that other runs need not pay

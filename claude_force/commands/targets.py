@@ -8,6 +8,7 @@ from pathlib import Path
 from ..errors import ForceError, UsageError, reason
 from ..files import write_atomic
 from ..records import Result
+from ..reports.table import quoted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,14 +23,28 @@ def file(name: str | None) -> Path | None:
     path = Path(name)
     try:
         if path.is_dir():
-            raise UsageError(f"-o {name}: is a directory", hint="name a file")
+            raise UsageError(f"-o {name}: is a directory", hint="name a file in it")
         if path.exists():
-            return path.resolve()  # a link that the user named is followed, not replaced
+            path = path.resolve()  # a link that the user named is followed, not replaced
     except OSError as error:
-        raise UsageError(f"-o {name[:80]}: {reason(error)}") from None
-    if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
-        raise UsageError(f"-o {name}: cannot write to {path.parent}", hint="make the directory first")
+        raise UsageError(f"-o {name[:80]}: {reason(error)}", hint="name another file") from None
+    _refuse_unwritable(path, name)
     return path
+
+
+def _refuse_unwritable(path: Path, name: str) -> None:
+    """Raise UsageError if there is no directory for the file, or none that takes it: a file is replaced as a whole."""
+    place = path.parent if path.is_file() or not path.exists() else path
+    if not os.path.lexists(place):
+        raise UsageError(f"-o {name}: there is no directory {place}", hint=f"mkdir -p {quoted(place)}")
+    if path.parent == place and not place.is_dir():
+        raise UsageError(f"-o {name}: {place} is no directory", hint="name a file in a directory")
+    if not _may_write(place):
+        raise UsageError(f"-o {name}: cannot write to {place}", hint="name a file elsewhere")
+
+
+def _may_write(place: Path) -> bool:
+    return os.access(place, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
 
 
 class Folder:
@@ -44,10 +59,14 @@ class Folder:
         self._warn = warn
         try:
             self.path.mkdir(parents=True, exist_ok=True)
+        except FileExistsError:
+            raise UsageError(
+                f"-o {name}: is no directory", hint="name a directory: each step has a file in it"
+            ) from None
         except OSError as error:
-            raise UsageError(f"-o {name}: {reason(error)}") from None
-        if not os.access(self.path, os.W_OK):
-            raise UsageError(f"-o {name}: cannot write there")
+            raise UsageError(f"-o {name}: {reason(error)}", hint=_ELSEWHERE) from None
+        if not _may_write(self.path):
+            raise UsageError(f"-o {name}: cannot write there", hint=_ELSEWHERE)
 
     def keep(self, name: str, text: str) -> None:
         """Write `text` to the file `name`."""
@@ -56,6 +75,9 @@ class Folder:
         except OSError as error:
             self.failed = True
             self._warn(f"cannot write {self.path / name}: {reason(error)}")
+
+
+_ELSEWHERE = "name a directory that you can write to"
 
 
 def written(target: Path, text: str, data: dict[str, Any]) -> Result:

@@ -78,6 +78,11 @@ def one_line(text: str) -> str:
     return clean(text).translate(_LINE_BREAKS)
 
 
+def quoted(path: object) -> str:
+    """Return a path as a shell takes it, whatever its name is made of."""
+    return "'" + str(path).replace("'", "'\\''") + "'"
+
+
 def plural(count: int, thing: str) -> str:
     """Return `count` with its noun: 1 step, 2 steps."""
     return f"{count:,} {thing}{'' if count == 1 else 's'}"
