@@ -6,7 +6,7 @@ costs, and it waits for nothing.
 
 from __future__ import annotations
 
-from . import calls, dag
+from . import attachments, calls, dag
 from . import plan as plans
 from .calls import Call
 from .errors import ForceError
@@ -40,6 +40,8 @@ class Agenda:
         self._dependents = dag.dependents(plan.workflow)
         self._waiting = {step.id: len(step.dependencies) for step in plan.workflow.steps}
         self._members: dict[str, list[Outcome | None]] = {}
+        self._missing: dict[str, int] = {}
+        """How many members of a step have not ended."""
         self._barred: set[str] = set()
         """Steps that failed, or were not run because one before them did."""
 
@@ -106,7 +108,7 @@ class Agenda:
         if not items:
             yield self._nothing(whole)
             return
-        self._members[step.id] = [None] * len(items)
+        self._members[step.id], self._missing[step.id] = [None] * len(items), len(items)
         for member, item in enumerate(items):
             yield replace(whole, member=member, item=item)
 
@@ -115,17 +117,17 @@ class Agenda:
         step, now = whole.job.step, self._now()
         if whole.job.items is None or not isinstance(step.foreach, str):
             return calls.outcome(replace(whole, started=now), "ok", now, note="0 items, nothing to do")
-        note = f"no file fits {_glob(self._plan, step.foreach)}"
-        self._warn(f"step '{step.id}' is skipped: {note}")
+        pattern = render(step.foreach, lambda name: plans.value_of(self._plan, name, {}, None))
+        note = f"no file fits {pattern}"
+        meant = attachments.meant_from_here(self._plan.root, pattern)
+        hint = f"; paths are relative to the project: write {meant}" if meant else ""
+        self._warn(f"step '{step.id}' is skipped: {note}{hint}")
         return calls.skipped(whole, note, now)
 
     def _gathered(self, outcome: Outcome) -> Iterator[Outcome]:
         """Keep a member's outcome; yield the step's own once it is the last."""
         members = self._members[outcome.step]
         members[outcome.member or 0] = outcome
-        if all(members):
+        self._missing[outcome.step] -= 1
+        if not self._missing[outcome.step]:
             yield combined([m for m in members if m])
-
-
-def _glob(plan: Plan, pattern: str) -> str:
-    return render(pattern, lambda name: plans.value_of(plan, name, {}, None))

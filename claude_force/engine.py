@@ -7,8 +7,8 @@ import time
 from threading import Lock
 
 from . import dag, pools
+from .context import RunContext
 from .frozen import replace
-from .line import Line
 from .recording import new_run_id, new_tape, recorder
 
 TYPE_CHECKING = False
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from .client import Transport
-    from .line import Pool
+    from .context import Pool
     from .plan import Plan
     from .spending import Spending
     from .tape import Tape
@@ -46,7 +46,7 @@ class Engine:
         while self._pools:
             self._pools.popitem()[1].shutdown(wait=False, cancel_futures=True)
 
-    def line(
+    def context(
         self,
         plan: Plan,
         *,
@@ -59,8 +59,8 @@ class Engine:
         tape: Tape | None = None,
         from_step: str | None = None,
         **wishes: Any,
-    ) -> Line:
-        """Return what carries out the calls of `plan`; `wishes` are fields of a Line.
+    ) -> RunContext:
+        """Return what carries out the calls of `plan`; `wishes` are fields of a RunContext.
 
         A workflow that runs under an id has a journal, a new one unless a `tape` is given. `from_step` and what
         depends on it is asked anew; raises NotFound if there is no such step.
@@ -76,7 +76,7 @@ class Engine:
             if jobs == 1:  # the first call is over before `on_sent` hears of it
                 tape.begin()
         spending = stores.spending(run_id or new_run_id(), max_cost)
-        line = Line(
+        context = RunContext(
             connect=lambda: self.transport,
             abort=self.abort,
             pool=self._pool(plan, jobs),
@@ -95,7 +95,7 @@ class Engine:
             on_sent=lambda: self._get_ready(tape, spending),
             record=recorder(self._workspace, plan.workflow, run_id),
         )
-        return replace(line, **wishes)
+        return replace(context, **wishes)
 
     @property
     def transport(self) -> Transport:

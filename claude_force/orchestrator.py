@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
     from typing import Any, ParamSpec, Self, TypeVar
 
-    from .line import Line
+    from .context import RunContext
     from .plan import Job, Plan
     from .records import Outcome
 
@@ -107,8 +107,8 @@ class AgentOrchestrator:
         steps = [Step(str(number), name, escape(task), **settings) for number, (name, task) in enumerate(tasks)]
         with self._opening:
             plan, wrong = self._side_by_side(steps)
-            line = self._workspace.engine.line(plan, stop_on_error=False)
-        results = wrong | {o.step: o.error or o.output for o in _outcomes(plan, line)}
+            context = self._workspace.engine.context(plan, stop_on_error=False)
+        results = wrong | {o.step: o.error or o.output for o in _outcomes(plan, context)}
         return [results[step.id] for step in steps]
 
     def execute_workflow(
@@ -131,10 +131,10 @@ class AgentOrchestrator:
         run_id = new_run_id()
         with self._opening:
             plan = self._workspace.plan(self._workspace.workflow(name), task, given=inputs)
-            line = self._workspace.engine.line(
+            context = self._workspace.engine.context(
                 plan, run_id=run_id, jobs=jobs, timeout=timeout, stop_on_error=on_error == "stop"
             )
-        outcomes = _outcomes(plan, line)
+        outcomes = _outcomes(plan, context)
         error = verdict(outcomes, stop=on_error == "stop")
         prices = self._workspace.settings.prices
         result = of_workflow(plan.workflow, outcomes, run_id, error, prices=prices)
@@ -159,8 +159,8 @@ class AgentOrchestrator:
         with self._opening:
             documents = [attachments.read(Path(file), str(file)) for file in files]
             plan = self._workspace.plan(plans.single(name, **_step_settings(step)), task, files=documents)
-            line = self._workspace.engine.line(plan, run_id=run_id, timeout=timeout)
-        (outcome,) = _outcomes(plan, line)
+            context = self._workspace.engine.context(plan, run_id=run_id, timeout=timeout)
+        (outcome,) = _outcomes(plan, context)
         return outcome, run_id
 
     def _side_by_side(self, steps: Sequence[Step]) -> tuple[Plan, dict[str, str | ForceError]]:
@@ -188,10 +188,10 @@ class AgentOrchestrator:
         return await get_running_loop().run_in_executor(self._callers, partial(context.run, call, *args, **options))
 
 
-def _outcomes(plan: Plan, line: Line) -> list[Outcome]:
+def _outcomes(plan: Plan, context: RunContext) -> list[Outcome]:
     """Return the outcomes of all steps; Ctrl-C is the KeyboardInterrupt that it is everywhere in Python."""
     try:
-        with closing(run(plan, line)) as going:
+        with closing(run(plan, context)) as going:
             return [outcome for outcome in going if outcome.member is None]
     except Interrupted:
         raise KeyboardInterrupt from None

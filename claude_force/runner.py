@@ -30,19 +30,19 @@ if TYPE_CHECKING:
     from typing import Any
 
     from .client import Transport
-    from .line import Line
+    from .context import RunContext
     from .plan import Plan
     from .records import Outcome, Reply, Step
 
 
-def run(plan: Plan, line: Line) -> Generator[Outcome]:
+def run(plan: Plan, context: RunContext) -> Generator[Outcome]:
     """Carry out `plan`, yielding an Outcome for each step as it ends, and for each member of a `foreach` before it.
 
     A step starts when its last dependency has ended; among ready steps the one with the longest path ahead goes
     first. A failure stops what depends on it, and with `stop_on_error` all that has not begun. Ctrl-C yields what
     was in flight as failed and raises Interrupted.
     """
-    course = _Course(plan, line)
+    course = _Course(plan, context)
     complete = False
     try:
         yield from course.travel()
@@ -57,28 +57,28 @@ def run(plan: Plan, line: Line) -> Generator[Outcome]:
         raise
     finally:
         course.abandon()
-        if line.tape:
-            line.tape.end(complete=complete)
+        if context.tape:
+            context.tape.end(complete=complete)
 
 
 class _Course:
     """The state of one run; touched by the consumer's thread alone, save for the queue of arrivals and the purse."""
 
-    def __init__(self, plan: Plan, line: Line) -> None:
+    def __init__(self, plan: Plan, context: RunContext) -> None:
         prefixes = shared(plan)
         self.plan = plan = marked(plan, prefixes)
-        self.line = line
+        self.context = context
         self.began = monotonic()
         self.ahead = dag.remaining(plan.workflow)
-        self.convoy = Convoy(prefixes if line.jobs > 1 else (), self.ahead, line.prices or {})
-        self.agenda = Agenda(plan, now=self.now, warn=line.on_warning, stop_on_error=line.stop_on_error)
+        self.convoy = Convoy(prefixes if context.jobs > 1 else (), self.ahead, context.prices or {})
+        self.agenda = Agenda(plan, now=self.now, warn=context.on_warning, stop_on_error=context.stop_on_error)
         self.ready: list[tuple[int, int, int, Call]] = []
         self.numbers = count()
         self.decided: deque[Outcome] = deque()
         self.arrived: SimpleQueue[tuple[Call, Any, bool]] = SimpleQueue()
         """Calls whose answers have begun, without a future, or come to an end."""
         self.in_flight: dict[tuple[str, int | None], Call] = {}
-        self.purse = Purse(line.spending)
+        self.purse = Purse(context.spending)
         self.held: list[Call] = []
         """Calls that may cost more than is left, until what is set aside for those under way is known."""
         self.behind: list[Call] = []
@@ -118,7 +118,7 @@ class _Course:
         behind, self.behind = self.behind, []
         for call in behind:
             (self.behind.append if self.convoy.waits(call.job.step.id) else self.push)(call)
-        while self.ready and len(self.in_flight) < self.line.jobs and not self.agenda.stopped:
+        while self.ready and len(self.in_flight) < self.context.jobs and not self.agenda.stopped:
             self.start(heappop(self.ready)[-1])
 
     def start(self, call: Call) -> None:
@@ -131,13 +131,13 @@ class _Course:
             if call.member is not None and self.convoy.waits(call.job.step.id):
                 self.behind.append(call)  # unasked: there may be thousands, and their step ends no earlier
                 return
-            call = calls.asking(call, self.plan, self.agenda.outcomes, self.line.tape)
+            call = calls.asking(call, self.plan, self.agenda.outcomes, self.context.tape)
             if known := self.known(call):
                 self.decided.append(known)
             elif self.convoy.waits(call.job.step.id) and all(c.key != call.key for c in self.in_flight.values()):
                 self.behind.append(replace(call, looked_up=True))
             else:
-                self.send(call, self.line.connect())
+                self.send(call, self.context.connect())
         except BudgetExceeded as error:
             if error.retryable and self.in_flight:
                 self.held.append(call)
@@ -148,8 +148,8 @@ class _Course:
 
     def known(self, call: Call) -> Outcome | None:
         """Return the outcome that the journal or the cache has for a call, if they may be asked and were not yet."""
-        tape = self.line.tape
-        if call.looked_up or call.job.step.id in self.line.anew:
+        tape = self.context.tape
+        if call.looked_up or call.job.step.id in self.context.anew:
             return None
         return (calls.recalled(call, tape, self.now()) if tape else None) or self.cached(call)
 
@@ -158,20 +158,20 @@ class _Course:
         request, redacted = call.request, self.agenda.redacted
         assert request
         for step_id in redacted.intersection(sources(call.job.step) if redacted else ()):
-            self.line.on_warning(f"{call.name} is given the output of '{step_id}' without the secrets that it held")
+            self.context.on_warning(f"{call.name} is given the output of '{step_id}' without the secrets that it held")
         self.purse.reserve(call.id, request, call.job.agent.name, call.job.step.id)
-        wishes: dict[str, Any] = {"on_text": self.line.on_text, "deadline": self.deadline(call.job.step)}
+        wishes: dict[str, Any] = {"on_text": self.context.on_text, "deadline": self.deadline(call.job.step)}
         wishes["on_resend"] = partial(self.purse.renew, call.id)
         self.in_flight[call.id] = call
-        self.line.on_start(call.job.step.id, call.item.label if call.item else None, request.model)
+        self.context.on_start(call.job.step.id, call.item.label if call.item else None, request.model)
         if self.convoy.depart(call.id):
             wishes["on_begin"] = lambda: self.arrived.put((call, None, False))
-        self.line.flights.board(
+        self.context.flights.board(
             call.key if self.may_share(call) else None,
-            lambda: self.line.pool.submit(transport, request, **wishes),
+            lambda: self.context.pool.submit(transport, request, **wishes),
             lambda future, shared: self.arrived.put((call, future, shared)),
         )
-        self.line.on_sent()
+        self.context.on_sent()
 
     def receive(self, call: Call, future: Any, shared: bool) -> Outcome | None:
         """Return what became of a call, or None if it goes on or is made again; `shared` if one like it was sent."""
@@ -192,7 +192,7 @@ class _Course:
             self.charge(call, outcome.cost)
             self.store(call, outcome, reply)
         if outcome.error and self.may_retry(call, outcome.error):
-            self.line.on_notice(f"{call.name}: {outcome.error.message}; trying again")
+            self.context.on_notice(f"{call.name}: {outcome.error.message}; trying again")
             self.behind.append(replace(call, attempt=call.attempt + 1))  # after those that waited for it
             return None
         return outcome
@@ -206,33 +206,33 @@ class _Course:
     def abandon(self) -> None:
         """End what is in flight; nobody will know what it cost."""
         if self.in_flight:
-            self.line.abort()
+            self.context.abort()
         for call in self.in_flight.values():
             self.charge(call, None)
         self.in_flight.clear()
 
     def keep(self, outcome: Outcome) -> None:
         """Write down how a step ended, before anything that depends on it starts."""
-        if self.line.tape:
-            self.line.tape.keep(outcome)
+        if self.context.tape:
+            self.context.tape.keep(outcome)
         if outcome.key and not outcome.recalled:
-            self.line.record(outcome)
+            self.context.record(outcome)
 
     def store(self, call: Call, outcome: Outcome, reply: Reply) -> None:
         """Put a new answer into the cache."""
-        cache = self.line.cache
+        cache = self.context.cache
         if cache is not None and outcome.status == "ok" and call.key and self.may_share(call):
             cache.put(call.key, reply, agent=call.job.agent.name)
 
     def may_share(self, call: Call) -> bool:
         """Say whether this call's answer may come from, and serve, other calls like it."""
         agent = call.job.agent.name
-        return self.line.cache is not None and call.job.step.cache and agent not in self.line.uncached_agents
+        return self.context.cache is not None and call.job.step.cache and agent not in self.context.uncached_agents
 
     def cached(self, call: Call) -> Outcome | None:
         """Return the outcome that the cache has for a call, unless that is not wanted."""
-        cache = self.line.cache
-        anew = self.line.refresh or call.attempt > 1
+        cache = self.context.cache
+        anew = self.context.refresh or call.attempt > 1
         if cache is None or not call.key or anew or not self.may_share(call):
             return None
         reply = cache.get(call.key)
@@ -255,7 +255,7 @@ class _Course:
         return monotonic() - self.began
 
     def deadline(self, step: Step) -> float | None:
-        limits = [self.line.deadline, step.timeout_seconds and monotonic() + step.timeout_seconds]
+        limits = [self.context.deadline, step.timeout_seconds and monotonic() + step.timeout_seconds]
         return min((limit for limit in limits if limit), default=None)
 
     def wanted(self, call: Call) -> bool:
@@ -266,11 +266,11 @@ class _Course:
 
     def may_retry(self, call: Call, error: ForceError) -> bool:
         again = error.retryable or isinstance(error, EmptyAnswer | SchemaMismatch)
-        in_time = self.line.deadline is None or monotonic() < self.line.deadline
+        in_time = self.context.deadline is None or monotonic() < self.context.deadline
         return again and in_time and call.attempt <= call.job.step.retries and not self.agenda.stopped
 
     def answered(self, call: Call, reply: Reply, *, cached: bool) -> Outcome:
-        return calls.answered(call, reply, self.now(), prices=self.line.prices or {}, cached=cached)
+        return calls.answered(call, reply, self.now(), prices=self.context.prices or {}, cached=cached)
 
     def failed(self, call: Call, error: ForceError) -> Outcome:
         return calls.failed(call, error, self.now())

@@ -54,7 +54,7 @@ FLOORS = {
         "parts",
         "cassette",
         "tape",
-        "line",
+        "context",
         "verdict",
         "spending",
         "calls",

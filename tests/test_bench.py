@@ -87,7 +87,7 @@ def test_what_the_user_has_set_is_not_seen_by_what_is_measured(monkeypatch):
 def test_the_bare_call_gets_the_answer_that_the_tool_gets(here):
     with here.workspace() as workspace:
         plan = workspace.plan(single("python-expert"), "hello")
-        with closing(run(plan, workspace.engine.line(plan))) as outcomes:
+        with closing(run(plan, workspace.engine.context(plan))) as outcomes:
             outcome = next(outcomes)
     body = json.dumps({**payload(request(plan, plan.jobs["python-expert"], {})), "stream": True}).encode()
     with closing(bare.connection(here.url)) as connection:

@@ -293,7 +293,7 @@ WAITING = {"id": "waiting", "task": "wait"}
 
 def outcomes(workspace, source, **wishes):
     made = workspace.plan(source, "")
-    with closing(run(made, workspace.engine.line(made, use_cache=False, **wishes))) as going:
+    with closing(run(made, workspace.engine.context(made, use_cache=False, **wishes))) as going:
         return list(going)
 
 
@@ -413,7 +413,7 @@ def test_an_interruption_ends_a_run_in_which_calls_wait(workspace, simulator):
     found = []
     threading.Thread(target=interrupt).start()
     with pytest.raises(Interrupted):
-        found.extend(run(made, workspace.engine.line(made, use_cache=False)))
+        found.extend(run(made, workspace.engine.context(made, use_cache=False)))
     assert {o.step: o.status for o in found} == {"a": "failed", "waiting": "skipped", "each": "skipped"}
     assert len(simulator.requests) == 1
 
@@ -437,8 +437,8 @@ def test_keys_are_the_same_in_each_run_and_at_each_pace(workspace):
 def test_what_the_cache_has_waits_for_nobody(workspace, simulator):
     new = workflow({"id": "b", "task": "new [[simulate: latency=0.2s]]"}, {"id": "a", "task": "old"})
     made = [workspace.plan(source, "") for source in (workflow({"id": "a", "task": "old"}, WAITING), new)]
-    list(run(made[0], workspace.engine.line(made[0])))
-    found = list(run(made[1], workspace.engine.line(made[1])))
+    list(run(made[0], workspace.engine.context(made[0])))
+    found = list(run(made[1], workspace.engine.context(made[1])))
 
     assert [(o.step, o.status) for o in found] == [("a", "cached"), ("b", "ok")]
     assert workspace.stores.cache.stats()["misses"] == 3
@@ -446,7 +446,7 @@ def test_what_the_cache_has_waits_for_nobody(workspace, simulator):
 
 def test_a_call_that_had_to_wait_is_looked_up_once(workspace):
     made = workspace.plan(workflow(WAITING, {"id": "b", "task": "x [[simulate: latency=0.1s]]"}, EACH), "")
-    found = calls(list(run(made, workspace.engine.line(made))))
+    found = calls(list(run(made, workspace.engine.context(made))))
 
     assert len(found) == workspace.stores.cache.stats()["misses"] == 7
 
@@ -463,7 +463,7 @@ def test_an_answer_that_breaks_off_after_it_began_is_asked_for_again(workspace, 
 def test_equal_calls_are_still_sent_once(workspace, simulator):
     steps = workflow(*({"id": f"s{n}", "task": "same [[simulate: latency=0.2s]]"} for n in range(3)))
     made = workspace.plan(steps, "")
-    found = list(run(made, workspace.engine.line(made)))
+    found = list(run(made, workspace.engine.context(made)))
 
     assert sorted(o.status for o in found) == ["cached", "cached", "ok"]
     assert len(simulator.requests) == 1

@@ -50,7 +50,7 @@ def workflow(*steps, **others):
 
 def outcomes(workspace, source, *, task="", given=None, use_cache=False, **wishes):
     plan = workspace.plan(source, task, given=given)
-    with closing(run(plan, workspace.engine.line(plan, use_cache=use_cache, **wishes))) as going:
+    with closing(run(plan, workspace.engine.context(plan, use_cache=use_cache, **wishes))) as going:
         return list(going)
 
 
@@ -183,7 +183,7 @@ def test_a_glob_that_fits_no_file_skips_the_step_and_warns_rather_than_pass_a_ch
         {"id": "both", "task": "x", "dependencies": ["each", "other"]},
     )
     plan, warned = workspace.plan(steps, "t", given={"kind": "*.tsx"}), []
-    found = by_step(run(plan, workspace.engine.line(plan, on_warning=warned.append)))
+    found = by_step(run(plan, workspace.engine.context(plan, on_warning=warned.append)))
     assert {step: o.status for step, o in found.items()} == {
         "each": "skipped",
         "alone": "skipped",
@@ -195,6 +195,16 @@ def test_a_glob_that_fits_no_file_skips_the_step_and_warns_rather_than_pass_a_ch
     assert "other" in prompts(simulator)[-1]
 
 
+def test_a_glob_that_is_meant_from_a_directory_of_the_project_is_spelled_out(workspace, simulator, project, monkeypatch):
+    (project / "shop").mkdir()
+    (project / "shop" / "a.sql").write_text("SELECT 1;\n")
+    monkeypatch.chdir(project / "shop")
+    plan, warned = workspace.plan(workflow({"id": "each", "foreach": "*.sql", "task": "do"}), "t"), []
+    list(run(plan, workspace.engine.context(plan, on_warning=warned.append)))
+    (told,) = warned
+    assert told.endswith("no file fits *.sql; paths are relative to the project: write shop/*.sql")
+
+
 @pytest.mark.parametrize("answer", ["[]", "```json\n```"])
 def test_an_answer_that_lists_nothing_is_a_success_of_0_items(workspace, simulator, answer):
     steps = workflow(
@@ -203,7 +213,7 @@ def test_an_answer_that_lists_nothing_is_a_success_of_0_items(workspace, simulat
         {"id": "end", "task": "x", "dependencies": ["each"]},
     )
     plan, warned = workspace.plan(steps, "t"), []
-    found = by_step(run(plan, workspace.engine.line(plan, on_warning=warned.append)))
+    found = by_step(run(plan, workspace.engine.context(plan, on_warning=warned.append)))
     assert (found["each"].status, found["each"].note) == ("ok", "0 items, nothing to do")
     assert found["end"].status == "ok"
     assert warned == []
@@ -309,7 +319,7 @@ def test_an_interruption_fails_what_is_in_flight_and_ends(workspace, simulator):
         {"id": "never", "task": "x", "dependencies": ["hangs"]},
     )
     plan = workspace.plan(steps, "")
-    going = run(plan, workspace.engine.line(plan, use_cache=False))
+    going = run(plan, workspace.engine.context(plan, use_cache=False))
     found = [next(going)]
 
     def interrupt():
@@ -330,7 +340,7 @@ def test_an_interruption_fails_what_is_in_flight_and_ends(workspace, simulator):
 def test_what_was_interrupted_can_be_told_from_the_ledger_by_run_and_step(workspace, simulator):
     steps = workflow({"id": "done", "task": "x"}, {"id": "hangs", "task": "[[simulate: hang]]"})
     plan = workspace.plan(steps, "")
-    with closing(run(plan, workspace.engine.line(plan, use_cache=False, run_id="of-the-test", max_cost=5))) as going:
+    with closing(run(plan, workspace.engine.context(plan, use_cache=False, run_id="of-the-test", max_cost=5))) as going:
         assert next(going).step == "done"
         simulator.wait_for(2, timeout=10)
     (call,) = workspace.stores.ledger.uncertain_calls()
@@ -353,7 +363,7 @@ def test_an_interruption_before_the_call_is_made_ends_the_run_too(workspace, sim
 
     found = []
     with pytest.raises(Interrupted):
-        found.extend(run(plan, workspace.engine.line(plan, on_start=interrupted)))
+        found.extend(run(plan, workspace.engine.context(plan, on_start=interrupted)))
     assert [o.status for o in found] in ([], ["failed"])
     assert not simulator.requests
 
@@ -413,7 +423,7 @@ def test_another_sample_is_another_answer(workspace, simulator):
     source = workflow({"id": "a", "task": "x"})
     for sample in (0, 1, 1):
         plan = workspace.plan(source, "", sample=sample)
-        list(run(plan, workspace.engine.line(plan)))
+        list(run(plan, workspace.engine.context(plan)))
     assert len(simulator.requests) == 2
 
 

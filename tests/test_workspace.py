@@ -268,9 +268,9 @@ def test_jobs_come_from_the_call_then_the_settings(project, simulator):
     write(project, "claude.json", {"performance": {"max_concurrent_agents": 3}, "workflows": {"w": {"steps": steps}}})
     with open_workspace() as workspace:
         plan = workspace.plan(workspace.workflow("w"), "")
-        assert workspace.engine.line(plan).jobs == 3
-        assert workspace.engine.line(plan, jobs=2).jobs == 2
-        assert workspace.engine.line(plan).pool is workspace.engine.line(plan).pool
+        assert workspace.engine.context(plan).jobs == 3
+        assert workspace.engine.context(plan, jobs=2).jobs == 2
+        assert workspace.engine.context(plan).pool is workspace.engine.context(plan).pool
 
 
 def test_a_feature_that_is_off_makes_every_run_sequential(project, simulator):
@@ -278,7 +278,7 @@ def test_a_feature_that_is_off_makes_every_run_sequential(project, simulator):
     off = {"features": {"parallel_workflows_enabled": False}, "workflows": {"w": {"steps": steps}}}
     write(project, "claude.json", off)
     with open_workspace() as workspace:
-        assert workspace.engine.line(workspace.plan(workspace.workflow("w"), ""), jobs=5).jobs == 1
+        assert workspace.engine.context(workspace.plan(workspace.workflow("w"), ""), jobs=5).jobs == 1
 
 
 def test_after_an_abort_the_next_call_goes_through(project, simulator):
@@ -299,7 +299,7 @@ def test_no_socket_is_opened_before_something_is_sent(project, monkeypatch):
     monkeypatch.setenv("ANTHROPIC_BASE_URL", "http://127.0.0.1:9")
     with open_workspace() as workspace:
         plan = workspace.plan(single("echo"), "x")
-        workspace.engine.line(plan)
+        workspace.engine.context(plan)
         assert "transport" not in vars(workspace)
 
 

@@ -128,7 +128,7 @@ def _outcomes(workspace: Workspace, source: Workflow, jobs: int | None) -> dict[
     """Return the outcomes of a workflow by step. Raises the ForceError of a step that failed."""
     plan = workspace.plan(source, novel())
     ended: dict[str, Outcome] = {}
-    with closing(run(plan, workspace.engine.line(plan, jobs=jobs))) as going:
+    with closing(run(plan, workspace.engine.context(plan, jobs=jobs))) as going:
         for outcome in going:
             if outcome.error:
                 raise outcome.error

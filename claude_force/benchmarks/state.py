@@ -95,7 +95,7 @@ def _plan(workspace: Workspace) -> Plan:
 
 def _execute(workspace: Workspace) -> None:
     plan = _plan(workspace)
-    with closing(run(plan, workspace.engine.line(plan, run_id="bench"))) as going:
+    with closing(run(plan, workspace.engine.context(plan, run_id="bench"))) as going:
         (outcome,) = going
     if outcome.error:
         raise outcome.error

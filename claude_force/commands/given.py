@@ -42,7 +42,7 @@ def run_options(parser: ArgumentParser) -> None:
 
 
 def limits(args: Namespace) -> dict[str, Any]:
-    """Return what `run_options` added, as `Engine.line` takes it."""
+    """Return what `run_options` added, as `Engine.context` takes it."""
     return {
         "timeout": args.timeout,
         "max_cost": args.max_cost,

@@ -81,7 +81,7 @@ def _live(past: Transcript, plan: Plan, run_id: str, workspace: Workspace) -> Ta
 
 
 def _offline(past: Transcript, run_id: str) -> dict[str, Any]:
-    """Return the line's fields for a run that sends and keeps nothing."""
+    """Return the context's fields for a run that sends and keeps nothing."""
 
     def refuse() -> NoReturn:
         raise ForceError(f"the journal of run {run_id} has no answer to it", hint="--from STEP asks for it")

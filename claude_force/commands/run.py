@@ -74,8 +74,8 @@ def agent(args: Namespace, workspace: Workspace) -> Result:
     on_text = screen.write if screen.streams and not (args.no_stream or target or args.schema) else None
     run_id = new_run_id()
     watch: dict[str, Any] = {"on_start": screen.board(plan).started} if screen.live else {}
-    line = workspace.engine.line(plan, run_id=run_id, on_text=on_text, **given.limits(args), **watch)
-    with closing(run(plan, line)) as going:
+    context = workspace.engine.context(plan, run_id=run_id, on_text=on_text, **given.limits(args), **watch)
+    with closing(run(plan, context)) as going:
         (outcome,) = going
     screen.close_board(stand=False)
     if outcome.usage.prompt_tokens or outcome.status == "cached":
@@ -160,15 +160,15 @@ def follow(
 ) -> tuple[list[Outcome], ForceError | None]:
     """Run `plan` before the user's eyes; return the steps' outcomes in the order of their ends, and what went wrong.
 
-    `stop` ends the run at the first failure; `limits` are those of `Engine.line`.
+    `stop` ends the run at the first failure; `limits` are those of `Engine.context`.
     """
     screen = workspace.screen
     screen.note(f"run {run_id}: {plan.workflow.name}, {plural(len(plan.workflow.steps), 'step')}")
     ended: list[Outcome] = []
     with screen.board(plan) as board:
-        line = workspace.engine.line(plan, run_id=run_id, stop_on_error=stop, on_start=board.started, **limits)
+        context = workspace.engine.context(plan, run_id=run_id, stop_on_error=stop, on_start=board.started, **limits)
         try:
-            with closing(run(plan, line)) as outcomes:
+            with closing(run(plan, context)) as outcomes:
                 for outcome in outcomes:
                     board.ended(outcome)
                     if outcome.member is None:

@@ -1,4 +1,4 @@
-"""What carries a run's calls out: the transport, the pool, the cache, the limits, and who is told."""
+"""What a run needs to carry its calls out: the transport, the pool, the cache, the limits, and who is told."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _ignore(*_: object) -> None:
 
 
 @dataclass(frozen=True)
-class Line:
+class RunContext:
     """What carries calls out, and how: the transport, the pool, and the limits of the run."""
 
     connect: Callable[[], Transport]
