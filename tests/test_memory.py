@@ -198,9 +198,14 @@ def test_search_puts_what_is_most_alike_first(memory):
         ("import fails", "Why does the import of our package fail with an error?"),
         ("where to store sessions", "Should we keep sessions in SQLite or in Redis?"),
         ("css", "Mend the css of the page"),
+        ("slow query caching", "Cache the slowest queries of the shop"),
+        ("hanging", "Why does the upload hang?"),
+        ("retry", "It retries and retried, retrying for ever"),
+        ("classes", "Split this class"),
+        ("string", "Parse a string"),
     ],
 )
-def test_a_word_is_found_in_the_plural_and_those_that_only_ask_do_not_count(path, query, task, full_text):
+def test_a_word_is_found_in_its_other_forms_and_those_that_only_ask_do_not_count(path, query, task, full_text):
     tasks_of_others = (
         "Version our public API",
         "Check types in orders.py",

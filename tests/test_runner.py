@@ -195,7 +195,9 @@ def test_a_glob_that_fits_no_file_skips_the_step_and_warns_rather_than_pass_a_ch
     assert "other" in prompts(simulator)[-1]
 
 
-def test_a_glob_that_is_meant_from_a_directory_of_the_project_is_spelled_out(workspace, simulator, project, monkeypatch):
+def test_a_glob_that_is_meant_from_a_directory_of_the_project_is_spelled_out(
+    workspace, simulator, project, monkeypatch
+):
     (project / "shop").mkdir()
     (project / "shop" / "a.sql").write_text("SELECT 1;\n")
     monkeypatch.chdir(project / "shop")

@@ -50,9 +50,12 @@ _MERGE = "INSERT INTO session_index (session_index, rank) VALUES ('merge', ?)"
 
 _WORD = re.compile(r"[^\W_]+")
 _LONGEST_QUERY = 20_000
-_MOST_WORDS = 12
-_SHORT = 3
-"""Letters of a word whose last `s` is its own, as in `css`."""
+_MOST_WORDS = 8
+_OF_Y = ("ying", "ies", "ied", "y")
+_OF_OTHERS = ("ings", "ing", "es", "ed", "s", "e", "")
+"""In what the forms of one word differ: one that is looked for in one form is found in any."""
+_LONG = 4
+"""Letters that a word has without its ending, or the ending is its own, as in `string`; one less for an `s`."""
 _QUESTIONS = """
 a about an and any are as at be by can could did do does for from had has have how i if in is it its me my not of on or
 our please should so some that the their there these this to was we were what when where which who why with would you
@@ -159,16 +162,33 @@ def search(
 def _wanted(query: str) -> list[str]:
     """Return the longest words of `query`: of a long one most are common, and the long are the rare.
 
-    They are without the `s` of a plural or of a verb: a word is looked for with and without it. Those that only hold a
-    question together count where there is nothing else: among few sessions they can be the rarest.
+    They are without the endings that other forms of a word have. Those that only hold a question together count where
+    there is nothing else: among few sessions they can be the rarest.
     """
     words = [word.lower() for word in _WORD.findall(query[:_LONGEST_QUERY])]
     telling = [word for word in words if word not in _COMMON] or words
-    return sorted(dict.fromkeys(map(_singular, telling)), key=len, reverse=True)[:_MOST_WORDS]
+    return sorted(dict.fromkeys(map(_stem, telling)), key=len, reverse=True)[:_MOST_WORDS]
 
 
-def _singular(word: str) -> str:
-    return word[:-1] if len(word) > _SHORT and word.endswith("s") else word
+def _stem(word: str) -> str:
+    """Return what the forms of a word have in common, with the `y` that becomes `ies`."""
+    if (ending := _ending_of(word, _OF_Y)) and len(word) > _LONG:
+        return word.removesuffix(ending) + "y"
+    return word if word.endswith("ss") else word.removesuffix(_ending_of(word, _OF_OTHERS))
+
+
+def _ending_of(word: str, endings: Sequence[str]) -> str:
+    fitting = (e for e in endings if word.endswith(e) and len(word) - len(e) >= _LONG - (e in {"s", *_OF_Y}))
+    return next(fitting, "")
+
+
+def _forms(stem: str) -> tuple[str, Sequence[str]]:
+    """Return how all forms of a word begin, and how they end."""
+    if len(stem) < _LONG:
+        return stem, ("s", "")
+    if stem[-1] == "y" and stem[-2] not in "aeiou":
+        return stem[:-1], _OF_Y
+    return stem, _OF_OTHERS
 
 
 def _candidates(
@@ -201,15 +221,17 @@ def _likeliest(holding: Mapping[str, set[int]], rarity: Mapping[str, float]) -> 
         yield sorted(found, reverse=True)
 
 
-def _holding(connection: sqlite3.Connection, word: str, count: int) -> list[int]:
-    """Return the ids of the newest `count` sessions that hold `word` or its plural."""
+def _holding(connection: sqlite3.Connection, stem: str, count: int) -> list[int]:
+    """Return the ids of the newest `count` sessions that hold a word of this `stem`."""
     # one string of numbers is read twice as fast as a row for each
     query = (
         "SELECT group_concat(rowid) FROM "
         "(SELECT rowid FROM session_index WHERE session_index MATCH ? ORDER BY rowid DESC LIMIT ?)"
     )
     try:
-        found = connection.execute(query, (f'"{word}" OR "{word}s"', count)).fetchone()[0]
+        begin, endings = _forms(stem)
+        forms = " OR ".join(f'"{begin}{ending}"' for ending in endings)
+        found = connection.execute(query, (forms, count)).fetchone()[0]
     except sqlite3.OperationalError as error:
         if "phrase queries" not in str(error):
             raise
@@ -264,12 +286,20 @@ def _bm25(text: str, rarity: Mapping[str, float], length: float) -> float:
     return sum(weight * count * 2.2 / (count + slack) for weight, count in counts)
 
 
-def _count(word: str, text: str) -> int:
-    """Return how often `word` or its plural is in `text`; five times as fast as to split the text into words."""
-    count, place = 0, text.find(word)
+def _count(stem: str, text: str) -> int:
+    """Return how often a word of this `stem` is in `text`; five times as fast as to split the text into words."""
+    begin, endings = _forms(stem)
+    count, place = 0, text.find(begin)
     while place >= 0:
-        end = place + len(word)
-        end += text[end : end + 1] == "s"
-        count += not (text[place - 1 : place].isalnum() or text[end : end + 1].isalnum())
-        place = text.find(word, end)
+        end = place + len(begin)
+        count += not text[place - 1 : place].isalnum() and _rest(text, end) in endings
+        place = text.find(begin, end)
     return count
+
+
+def _rest(text: str, place: int) -> str:
+    """Return the rest of the word at `place`, cut where it is longer than any ending."""
+    end = place
+    while end <= place + len(_OF_Y[0]) and text[end : end + 1].isalnum():
+        end += 1
+    return text[place:end]
