@@ -115,9 +115,9 @@ class Agenda:
     def _nothing(self, whole: Call) -> Outcome:
         """Return the outcome of a step without items: a list may well be empty, a glob is rather misspelt."""
         step, now = whole.job.step, self._now()
-        if whole.job.items is None or not isinstance(step.foreach, str):
+        if not plans.lacks_files(whole.job):
             return calls.outcome(replace(whole, started=now), "ok", now, note="0 items, nothing to do")
-        pattern = render(step.foreach, lambda name: plans.value_of(self._plan, name, {}, None))
+        pattern = render(str(step.foreach), lambda name: plans.value_of(self._plan, name, {}, None))
         note = f"no file fits {pattern}"
         meant = attachments.meant_from_here(self._plan.root, pattern)
         hint = f"; paths are relative to the project: write {meant}" if meant else ""

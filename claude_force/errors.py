@@ -44,6 +44,8 @@ class ForceError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+        if hint:
+            self.add_note(hint)  # for the traceback of a Python program
         if retryable is not None:
             self.retryable = retryable
 
@@ -92,7 +94,7 @@ class NotFound(UsageError):
 
         names = sorted(known)
         close = get_close_matches(name.lower(), [n.lower() for n in names], n=3, cutoff=0.6)
-        near = [n for n in names if n.lower() in close]
+        near = sorted((n for n in names if n.lower() in close), key=lambda n: close.index(n.lower()))
         hint = f"did you mean {' or '.join(near)}?" if near else _known(names)
         super().__init__(f"{where}no {kind} named '{name}'", hint=hint)
 

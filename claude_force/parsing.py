@@ -89,7 +89,7 @@ GROUPS = {
 
 
 # All words here are English: to look for translations of those of argparse alone takes 1 ms and finds none.
-argparse._ = str  # type: ignore[attr-defined]
+argparse._ = lambda text: text  # type: ignore[attr-defined]
 
 
 def function_of(command: str, suffix: str = "") -> Any:
@@ -104,7 +104,7 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     parser = build(command)
     args: argparse.Namespace
     args, extra = parser.parse_known_args(words)
-    if any(not word.startswith("-") for word in extra):  # perhaps an option stands between two arguments
+    if "--" in extra or any(word[:1] != "-" for word in extra):  # perhaps an option stands between two arguments
         parser = build(command, mixed=True)
         args, extra = parser.parse_known_args(words)
     if extra:
@@ -188,7 +188,10 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raise UsageError."""
         below = [action for action in self._actions if isinstance(action, argparse._SubParsersAction)]
-        raise UsageError(message, hint=f"one of {', '.join(below[0].choices)}" if below else f"see {self.prog} -h")
+        hint = f"one of {', '.join(below[0].choices)}" if below else f"see {self.prog} -h"
+        if message.endswith("expected one argument"):
+            hint += "; a value that begins with - is joined to its option by ="
+        raise UsageError(message, hint=hint)
 
 
 def _formatter(prog: str) -> argparse.HelpFormatter:

@@ -8,27 +8,27 @@ from __future__ import annotations
 import json
 from functools import cache, partial
 
-from . import attachments, dag, globs, listing, prompt
+from . import attachments, globs, listing, prompt
 from .errors import NotFound, UsageError, ValidationError
 from .frozen import dataclass, replace
-from .models import find
-from .prefixes import marked
+from .models import estimate_tokens, find
 from .prompt import fence
 from .records import Document, Outcome, Step, Workflow, canonical
 from .templates import names, render, sole_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
     from typing import Any
 
     from .config import Settings
     from .models import Model
-    from .prefixes import Prefix
     from .records import Agent, Request, Skill
     from .routing import Route, Router
 
+_OVERESTIMATE = 3
+"""How many times the true number of tokens the estimate may be."""
 DEFAULT_MAX_TOKENS = 16_000
 """Tokens of output a call may use where nothing says otherwise: thinking counts too, so 4,096 cuts real answers."""
 
@@ -123,22 +123,9 @@ def single(agent: str, **settings: Any) -> Workflow:
     return Workflow(agent, (Step(agent, agent, **settings),), source="agent")
 
 
-def preview(plan: Plan, prefixes: Sequence[Prefix]) -> Iterator[tuple[Job, Item | None, Request]]:
-    """Yield every request of `plan`, whose calls share `prefixes`, with notes in the place of what answers bring."""
-    plan = marked(plan, prefixes)
-    unknown: dict[str, Outcome] = {}
-    for step_id in dag.order(plan.workflow):
-        job = plan.jobs[step_id]
-        for item in _previewed_items(plan, job.step):
-            yield job, item, request(plan, job, unknown, item)
-        unknown[step_id] = Outcome(step_id, job.agent.name, "ok", output=f"(the output of step '{step_id}')")
-
-
-def _previewed_items(plan: Plan, step: Step) -> Sequence[Item | None]:
-    if step.foreach is None:
-        return [None]
-    known = plan.jobs[step.id].items
-    return [Item(f"(an item of {step.foreach})", quoted=True)] if known is None else known
+def lacks_files(job: Job) -> bool:
+    """Say whether a step is to run for each file that fits a glob, and none does."""
+    return job.items == () and isinstance(job.step.foreach, str)
 
 
 def items(plan: Plan, step: Step, outcomes: Mapping[str, Outcome]) -> Sequence[Item] | None:
@@ -181,7 +168,7 @@ def request(
     attachments.check_size(attached, len(task))
     if not task.strip():
         raise UsageError(f"step '{job.step.id}': the task is empty", hint="say what the agent shall do")
-    return prompt.build(
+    built = prompt.build(
         job.agent,
         job.skills,
         task,
@@ -194,6 +181,18 @@ def request(
         sample=plan.sample,
         marks=job.marks,
     )
+    _check_context(built, job.model, attached)
+    return built
+
+
+def _check_context(request: Request, model: Model, attached: Sequence[Document]) -> None:
+    """Raise ValidationError for a prompt far beyond what `model` takes; whether a smaller one fits, the API knows."""
+    tokens = sum(estimate_tokens(block.text, model.id) for block in (*request.system, *request.user))
+    if tokens > _OVERESTIMATE * model.context_tokens:
+        largest = max(attached, key=lambda file: len(file.text), default=None)
+        about = f"; the largest file is {largest.name}" if largest else ""
+        told = f"the prompt has far more than the {model.context_tokens:,} tokens that {model.id} takes{about}"
+        raise ValidationError(told, hint="attach less, or split the work")
 
 
 def named_outputs(step: Step) -> list[str]:

@@ -260,7 +260,7 @@ def _exceeded(standing: Standing, worst: int, whose: str, *, by_option: bool) ->
     return BudgetExceeded(
         f"{_name(standing.scope)} of {dollars(limit)}{shared}: {spent}; this call could cost {dollars(worst)}"
         f"{when and f'; resets at {when}'}",
-        hint=f"lower --max-tokens, or raise the cap: {'--max-cost USD' if option else raising}",
+        hint=f"lower max_tokens, or raise the cap: {'--max-cost USD' if option else raising}",
         retryable=standing.spent + worst <= limit,
     )
 

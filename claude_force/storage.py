@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from .stores.memory import AgentMemory
 
 
+_REPEATED = 4
+"""How many sessions are looked at for each that is recalled: the same answer, from the cache too, is sent once."""
+
+
 class Storage:
     """What lies in `state`, the directory of a project's `.claude`, and in `home`, that of its user.
 
@@ -110,8 +114,10 @@ class Storage:
 
     def recalled(self, agent: str, task: str, count: int) -> list[Document]:
         """Return the `count` past sessions of `agent` that are most like `task`, as data to attach."""
-        found = self.memory.search(task, agent=agent, limit=count) if count else []
-        return [Document(f"past session of {s.timestamp}", f"Task:\n{s.task}\n\nResult:\n{s.result}") for s in found]
+        found = self.memory.search(task, agent=agent, limit=_REPEATED * count) if count else []
+        texts = {f"Task:\n{s.task}\n\nResult:\n{s.result}": s for s in reversed(found)}  # the newest that says it
+        best = sorted(texts.items(), key=lambda told: found.index(told[1]))[:count]
+        return [Document(f"past session of {s.timestamp}", text) for text, s in best]
 
     def _ledger(self, directory: Path) -> Ledger:
         from .stores.ledger import Ledger  # sqlite3, as above

@@ -91,7 +91,8 @@ class Tape:
             same = self._past.run_id == self._journal.run_id
             planned = {"steps": [{"id": step.id} for step in self._plan.workflow.steps]}
             told = sums((*(self._past.sessions if same else ()), Session(planned, tuple(self._steps))))
-            status = "failed" if told["counts"]["failed"] else "ok"
+            counts = told["counts"]
+            status = "ok" if not counts["failed"] and (counts["ok"] or counts["cached"]) else "failed"
             self._journal.end({"status": status if complete else "interrupted", **told})
             self._journal.close()
 

@@ -111,6 +111,7 @@ def test_help_lists_every_command_and_goes_to_stdout(force):
     assert (status, err) == (0, "")
     for name in {command.split()[0] for command in COMMANDS}:
         assert f"    {name} " in out
+    assert "None" not in out
 
 
 @pytest.mark.parametrize("group", GROUPS)
@@ -143,6 +144,10 @@ def test_the_version_is_that_of_the_package(force):
         (("runs", "list", "--limit", "1" + "0" * 5000), "expected a whole number above 0, of 9 digits at most"),
         (("run", "agent", "echo", "x", "--recall", str(2**63)), "expected a whole number above 0"),
         (("run", "agent", "echo", "x", "--jitter", str(2**63)), "expected a number of seconds above 0"),
+        (("run", "agent", "echo", "--task", "--foo"), "a value that begins with - is joined to its option by ="),
+        (("run", "agent", "echo", "x", "--modle", "y"), "did you mean --model or"),
+        (("run", "workflow", "w", "--input", "a=1", "a=2"), "--input a is given more than once"),
+        (("run", "workflow", "w", "--input", "files=a.py", "b.py"), "a glob stands in quotes"),
         (("list", "agents", "--color", "pink"), "pink"),
         (("list", "agents", "more"), "unexpected argument 'more'"),
         (("--colour", "never", "list", "agents"), "did you mean --color?"),
@@ -175,6 +180,9 @@ def test_values_of_options_are_not_taken_for_a_command():
 
 def test_a_task_may_begin_with_a_dash_after_two():
     assert parse(("run", "agent", "echo", "--", "--really")).task == "--really"
+    assert parse(("run", "agent", "echo", "-q", "--", "- item one")).task == "- item one"
+    several = parse(("run", "agent", "echo", "-f", "a.py", "b.py", "--", "--really"))
+    assert (several.file, several.task) == (["a.py", "b.py"], "--really")
     assert parse(("run", "agent", "echo", "--task=--really")).task_text == "--really"
 
 

@@ -626,6 +626,51 @@ def test_past_sessions_are_recalled_into_a_prompt_only_on_request(far, force):
     assert 'name="past session of' in recalled
 
 
+def test_what_was_said_several_times_is_recalled_once(far, force):
+    for _ in range(3):
+        force("run", "agent", "echo", "how to peel [[simulate: reply=<<with care>>]]", "--refresh")
+    force("run", "agent", "echo", "how to peel", "--recall", "2")
+    sent = "".join(block["text"] for block in far.requests[-1].body["messages"][0]["content"])
+    assert sent.count("with care") == 2, "once as what was asked for, once as what was answered"
+
+
+def test_what_no_model_can_take_is_refused_before_it_is_sent(far, force, project):
+    (project / "small.txt").write_text("x")
+    (project / "big.txt").write_text("wo " * 3_000_000)
+    status, out, err = force("run", "agent", "echo", "sum up", "-f", "small.txt", "big.txt", "--dry-run")
+    assert (status, out) == (2, "")
+    assert "tokens that claude-haiku-5-5 takes; the largest file is big.txt; attach less" in err
+
+
+def test_a_run_that_has_nothing_to_do_is_no_success(far, force, project):
+    step = '[[steps]]\nid = "each"\nagent = "echo"\nforeach = "src/*.py"\ntask = "{{item}}"\n'
+    last = '[[steps]]\nid = "sum"\nagent = "echo"\ntask = "sum up"\ndependencies = ["each"]\n'
+    write(project, "workflows/idle.toml", step + last)
+    dry = force("run", "workflow", "idle", "--dry-run")
+    assert dry[0] == 0
+    assert dry[1].startswith("# skipped, for no file fits: each, sum\n")
+    status, out, err = force("run", "workflow", "idle", "-q")
+    assert (status, out) == (1, "")
+    assert "nothing was run: no file fits src/*.py" in err
+    assert not far.requests
+    assert json.loads(force("runs", "list", "--json")[1])[0]["status"] == "failed"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("-f", "src/*.py"), "without quotes, the shell finds the files of a glob"),
+        (("-f", "lint"), "a task goes before -f, or after --"),
+        (("-f", "none.py"), "it was looked for in"),
+    ],
+)
+def test_a_file_that_is_not_there_is_told_with_what_may_have_been_meant(far, force, words, said):
+    status, out, err = force("run", "agent", "echo", "task", *words)
+    assert (status, out) == (2, "")
+    assert said in err
+    assert not far.requests
+
+
 def test_remembering_can_be_switched_off(far, force, project):
     write(
         project,

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from claude_force import plan as plans
 from claude_force.cli import main
+from claude_force.commands.dry_run import preview
 from claude_force.errors import Interrupted
 from claude_force.frozen import replace
 from claude_force.models import Model, estimate_tokens, find
@@ -143,7 +144,7 @@ cases = st.lists(
 @given(cases)
 def test_a_block_is_marked_only_where_another_call_has_all_the_blocks_up_to_it(drawn):
     made = plan(*(job(f"s{n}", agent=a, skills=s, files=f) for n, (a, s, f) in enumerate(drawn)))
-    requests = [request for _, _, request in plans.preview(made, shared(made))]
+    requests = [request for _, _, request in preview(made, shared(made))]
     prefixes = [
         tuple(block.text for block in (*r.system, *r.user))[: i + 1]
         for r in requests

@@ -119,7 +119,7 @@ def test_each_files_caps_hold_over_their_own_ledger(spending, project, user):
         "daily cap of $2.0001 over all projects: $1.000032 spent, $1.000032 reserved by calls under way; "
         "this call could cost $1.000032; resets at 00:00 UTC, in 12 h 0 min"
     )
-    assert error.hint == "lower --max-tokens, or raise the cap: claude-force budget set daily USD --user"
+    assert error.hint == "lower max_tokens, or raise the cap: claude-force budget set daily USD --user"
     assert (spent(project), spent(user)) == ((0, 0, ONE), (ONE, 0, ONE))
     run.settle(first, 5)
     assert (spent(project), spent(user)) == ((5, 0, 0), (ONE + 5, 0, 0))
@@ -166,7 +166,7 @@ def test_the_option_takes_the_place_of_the_runs_caps_of_both_files(spending):
     run.settle(run.reserve(CALL, "writer"), ONE)
     error = refusal(run)
     assert error.message.startswith("run cap of $2.00: ")
-    assert error.hint == "lower --max-tokens, or raise the cap: --max-cost USD"
+    assert error.hint == "lower max_tokens, or raise the cap: --max-cost USD"
 
 
 def test_a_cap_of_nothing_lets_nothing_through(spending):

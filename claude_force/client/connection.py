@@ -294,7 +294,8 @@ class Connection:
             cut = isinstance(error, (IncompleteRead, RemoteDisconnected))
             return ConnectionFailed(f"the answer of {where} {'was cut off' if cut else 'is not HTTP'}")
         reason = getattr(error, "verify_message", "") or getattr(error, "strerror", "") or str(error)
-        hint = "name your authority's certificates in SSL_CERT_FILE" if hasattr(error, "verify_message") else ""
+        certificate = hasattr(error, "verify_message")
+        hint = "name your authority's certificates in SSL_CERT_FILE" if certificate else "see claude-force doctor"
         what = f"the connection to {where} was lost" if self._open else f"no connection to {where}"
         return ConnectionFailed(f"{what}: {reason}", hint=hint)
 

@@ -42,7 +42,7 @@ _HINTS = {
     403: "the key may not do this: check its workspace and permissions in the Claude Console",
     404: "check the model's name with 'claude-force list models', and ANTHROPIC_BASE_URL if it is set",
     413: "send less: fewer or smaller files",
-    429: "try again later, or run fewer agents at once with --jobs",
+    429: "try again later, or with fewer calls at once",
     503: "try again later",
     529: "try again later",
 }

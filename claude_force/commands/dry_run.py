@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 
-from .. import models, prefixes
+from .. import dag, models, prefixes
 from .. import plan as plans
-from ..records import Result, payload
+from ..records import Outcome, Result, payload
 from ..reports.table import money, plural
 from ..spending import worst_case
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from typing import Any
 
     from ..config import Settings
@@ -29,7 +29,8 @@ def dry_run(plan: Plan, settings: Settings) -> Result:
     Outputs of steps stand as notes in their place.
     """
     found = prefixes.shared(plan)
-    priced = [_priced(job, item, request, settings) for job, item, request in plans.preview(plan, found)]
+    skipped = _skipped(plan)
+    priced = [_priced(job, item, request, settings) for job, item, request in preview(plan, found, skipped)]
     most = models.total(cost for _, cost in priced)
     requests = [entry for entry, _ in priced]
     shared = [(prefix, prefixes.saving(prefix, settings.prices)) for prefix in found]
@@ -37,11 +38,45 @@ def dry_run(plan: Plan, settings: Settings) -> Result:
         "schema_version": 1,
         "dry_run": True,
         "requests": requests,
+        "skipped": skipped,
         "estimated_cost_at_most": models.usd(most),
         "shared_prefixes": [_shared(prefix, saved) for prefix, saved in shared],
         "estimated_prompt_cache_saving": models.usd(models.total(saved for _, saved in shared)),
     }
-    return Result(data, _text(priced, most, shared))
+    return Result(data, _text(priced, most, shared, skipped))
+
+
+def preview(
+    plan: Plan, shared: Sequence[Prefix], skipped: Sequence[str] = ()
+) -> Iterator[tuple[plans.Job, plans.Item | None, Request]]:
+    """Yield every request of the steps that are not `skipped`, with notes in the place of what answers bring.
+
+    The requests have the marks of the prefixes that they have `shared`.
+    """
+    plan = prefixes.marked(plan, shared)
+    unknown: dict[str, Outcome] = {}
+    for step_id in (i for i in dag.order(plan.workflow) if i not in skipped):
+        job = plan.jobs[step_id]
+        for item in _items(job):
+            yield job, item, plans.request(plan, job, unknown, item)
+        unknown[step_id] = Outcome(step_id, job.agent.name, "ok", output=f"(the output of step '{step_id}')")
+
+
+def _items(job: plans.Job) -> Sequence[plans.Item | None]:
+    if job.step.foreach is None:
+        return [None]
+    return [plans.Item(f"(an item of {job.step.foreach})", quoted=True)] if job.items is None else job.items
+
+
+def _skipped(plan: Plan) -> list[str]:
+    """Return the steps that no file fits, and those that depend on nothing else."""
+    found: list[str] = []
+    for step_id in dag.order(plan.workflow):
+        job = plan.jobs[step_id]
+        before = job.step.dependencies
+        if plans.lacks_files(job) or (before and all(d in found for d in before)):
+            found.append(step_id)
+    return found
 
 
 def _priced(
@@ -71,8 +106,10 @@ def _shared(prefix: Prefix, saved: int | None) -> dict[str, Any]:
     }
 
 
-def _text(priced: list[tuple[dict[str, Any], int | None]], most: int | None, shared: Shared) -> str:
-    parts = []
+def _text(
+    priced: list[tuple[dict[str, Any], int | None]], most: int | None, shared: Shared, skipped: Sequence[str]
+) -> str:
+    parts = [f"# skipped, for no file fits: {', '.join(skipped)}"] if skipped else []
     for entry, cost in priced:
         item = f" [{entry['item']}]" if "item" in entry else ""
         agent = "" if entry["agent"] == entry["step"] else f" ({entry['agent']})"

@@ -154,6 +154,10 @@ def _file(name: str) -> Document:
         here = locations.working_directory()
         state = locations.project(here)
         hint = f"it was looked for in {here}"
+        if set("*?[") & set(name):
+            hint = "without quotes, the shell finds the files of a glob"
+        elif len(name.split()) > 1 or not os.path.splitext(name)[1]:
+            hint = f"{hint}; a task goes before -f, or after --"
         if state and (state.parent / name).is_file():
             hint = f"{hint}: for that of the project, write {os.path.relpath(state.parent / name, here)}"
         raise ValidationError(f"cannot read {name}: no such file or directory", hint=hint)
@@ -164,7 +168,11 @@ def inputs(pairs: Sequence[str]) -> dict[str, str]:
     """Return the inputs given as K=V; raises UsageError for one without `=`."""
     for pair in pairs:
         if "=" not in pair:
-            raise UsageError(f"--input {pair}: expected K=V", hint="for example --input target=staging")
+            hint = "as in --input target=staging; a glob stands in quotes: --input files='src/*.py'"
+            raise UsageError(f"--input {pair}: expected K=V", hint=hint)
+    names = [pair.split("=", 1)[0] for pair in pairs]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise UsageError(f"--input {twice} is given more than once", hint="several files are named by one glob")
     return dict(pair.split("=", 1) for pair in pairs)
 
 

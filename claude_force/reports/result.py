@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..errors import PartlyFailed
+from ..errors import ForceError, PartlyFailed
 from ..models import usd
 from .table import plural
 from .timeline import census, cost, critical_path, prompt_cache_saved
@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
-    from ..errors import ForceError
     from ..models import Prices
     from ..records import Outcome, Usage, Workflow
 
@@ -63,9 +62,17 @@ def of_workflow(
     }
 
 
+_NOTHING = "every step was skipped: look at the inputs, and at the conditions of the steps"
+
+
 def verdict(outcomes: Sequence[Outcome], *, stop: bool) -> ForceError | None:
-    """Return what went wrong in a run: with `stop`, or if nothing came of it, that is its first error."""
+    """Return what went wrong in a run: with `stop`, or if nothing came of it, that is its first error.
+
+    A run whose every step was skipped has no answer, so that is wrong too.
+    """
     wrong = [(o.step, o.error) for o in outcomes if o.error]
+    if not wrong and outcomes and all(o.status == "skipped" for o in outcomes):
+        return ForceError(f"nothing was run: {outcomes[0].note or 'every step was skipped'}", hint=_NOTHING)
     if not wrong:
         return None
     step, error = wrong[0]
