@@ -118,5 +118,5 @@ def test_files_that_are_too_much_together_are_refused_naming_the_largest():
 
 
 def test_a_task_that_is_too_much_by_itself_is_refused():
-    with pytest.raises(ValidationError, match=r"^the request has 33\.0 MiB, the API takes 32$"):
+    with pytest.raises(ValidationError, match=r"(?m)^the request has 33\.0 MiB, the API takes 32$"):
         check_size([], 33 * 2**20)
