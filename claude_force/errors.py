@@ -39,6 +39,8 @@ class ForceError(Exception):
     """How many requests it took to fail; none if it was refused before one was sent."""
     sent = True
     """Whether the last of them may have left this machine: what never did costs nothing."""
+    began = False
+    """Whether an answer had begun: the API may bill it, whatever it said then."""
 
     def __init__(self, message: str, *, hint: str = "", retryable: bool | None = None) -> None:
         super().__init__(message)
@@ -119,7 +121,7 @@ class BudgetExceeded(ForceError):
 
 
 class AnswerError(ForceError):
-    """The API answered, but what it said is not the answer; the text there is travels in the reply."""
+    """The API answered, but what it said is not the answer; the text that came is still the output of the outcome."""
 
 
 class Truncated(AnswerError):

@@ -1,7 +1,8 @@
 """The data path: a plan goes in, an Outcome comes out for each step the moment it ends.
 
-The thread that iterates decides, checks and records; the pool's threads do nothing but `send(request) -> Reply`, and
-renew what is set aside for a call that is sent again. What depends on a step begins when the consumer comes back.
+The thread that iterates decides, checks and records. The pool's threads send: they show an answer as it comes, renew
+what is set aside for a call that is sent again, and tell of a call's end. What depends on a step begins when the
+consumer comes back.
 """
 
 from __future__ import annotations
@@ -178,7 +179,7 @@ class _Course:
         if future is None:
             self.convoy.begin(call.id)
             return None
-        if self.in_flight.pop(call.id, None) is None:
+        if call.id not in self.in_flight:
             return None  # it was interrupted, and has been told so
         try:
             reply: Reply = future.result()
@@ -191,6 +192,7 @@ class _Course:
             outcome = self.answered(call, reply, cached=shared)
             self.charge(call, outcome.cost)
             self.store(call, outcome, reply)
+        del self.in_flight[call.id]  # last: what an interrupt finds there is charged and told of
         if outcome.error and self.may_retry(call, outcome.error):
             self.context.on_notice(f"{call.name}: {outcome.error.message}; trying again")
             self.behind.append(replace(call, attempt=call.attempt + 1))  # after those that waited for it

@@ -10,7 +10,7 @@ import time
 from os import urandom
 
 from . import models
-from .errors import ApiError, BudgetExceeded, Busy, UsageError
+from .errors import ApiError, BudgetExceeded, Busy, ForceError, UsageError
 from .frozen import dataclass, replace
 from .records import Usage
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from .config import Settings
-    from .errors import ForceError
     from .models import Prices
     from .records import Request
     from .stores.ledger import Hold, Ledger, Standing
@@ -82,8 +81,12 @@ class Spending:
         prices: Prices,
         own_prices: Prices,
         max_cost: float | None = None,
+        user_file: str = "~/.claude/claude.json",
     ) -> None:
-        """Count in each of `accounts`; `max_cost`, in USD, takes the place of the caps of a run that files give."""
+        """Count in each of `accounts`; `max_cost`, in USD, takes the place of the caps of a run that files give.
+
+        `user_file` is where the user's own settings lie, for hints.
+        """
         self._accounts = tuple(accounts)
         if max_cost is not None:
             limit = _nanodollars({"run": max_cost})
@@ -92,6 +95,7 @@ class Spending:
         self._run_id = run_id
         self._prices, self._own_prices = prices, own_prices
         self._by_option = max_cost is not None
+        self._user_file = user_file
 
     def reserve(self, request: Request, agent: str, step: str = "") -> Reservation:
         """Set the worst case of `request`, by `step`, aside in each account that has a cap over calls of `agent`.
@@ -151,7 +155,7 @@ class Spending:
         worst = worst_case(request, self._prices)
         if worst is None or (trusted and worst_case(request, self._own_prices) is None):
             scope = next(scope for held in caps for scope in held)
-            file = "~/.claude/claude.json" if trusted else "claude.json"
+            file = self._user_file if trusted else "claude.json"
             row = f'"prices": {{"{request.model}": {{"input": USD, "output": USD}}}}'
             raise BudgetExceeded(
                 f"{request.model} has no known price, and there is a {_name(scope)}",
@@ -161,7 +165,7 @@ class Spending:
 
 
 class Purse:
-    """What is set aside for a run's calls in flight, each under its id; nothing where nobody counts.
+    """What is set aside for a run's calls in flight, each under its id; without a Spending nothing is.
 
     The run's thread and the one that makes a call use it by turns, and a dictionary takes one of them at a time.
     """
@@ -223,8 +227,14 @@ def prompt_tokens(request: Request) -> int:
 
 def is_unbilled(error: ForceError) -> bool:
     """Say whether a call that ended in `error` surely cost nothing: it was not sent, or the API refused it."""
-    refused = isinstance(error, ApiError) or isinstance(error.__cause__, ApiError)  # patience words some anew
-    return refused or not error.sent or isinstance(error, Busy | BudgetExceeded | UsageError)
+    told = [e for e in (error, error.__cause__) if isinstance(e, ForceError)]  # patience words some anew
+    if any(e.began for e in told):
+        return False
+    return (
+        any(isinstance(e, ApiError) for e in told)
+        or not error.sent
+        or isinstance(error, Busy | BudgetExceeded | UsageError)
+    )
 
 
 def resets(standing: Standing) -> str:

@@ -73,7 +73,7 @@ def test_the_summary_for_people_names_money_times_the_cache_and_the_default_mode
 
     assert "3, 66.7% successful" in out
     assert "mean 100 ms, p50 100 ms" in out
-    assert "$2.00; on claude-sonnet-5-5 about $2.00" in out
+    assert "$2.00; the same on the default model, claude-sonnet-5-5, would have cost about $2.00" in out
     assert "33.3% hits, $1.50 saved" in out
     assert "try_later 1" in out
     assert "reviewer" in out

@@ -16,16 +16,15 @@ from claude_force.commands import targets
 from claude_force.errors import UsageError
 from claude_force.simulator import Behaviour, Simulator
 
+from .journalled import KEY, write
 from .processes import unprivileged
 
 
 @pytest.fixture
-def simulator(monkeypatch):
-    with Simulator(Behaviour()) as simulator:
-        monkeypatch.setenv("ANTHROPIC_BASE_URL", simulator.url)
-        monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-secret-of-the-test")
-        monkeypatch.setenv("CLAUDE_FORCE_RETRIES", "0")
-        yield simulator
+def simulator(simulator, monkeypatch):
+    """The far end of all tests, with a key that can be told from other words."""
+    monkeypatch.setenv("ANTHROPIC_API_KEY", KEY)
+    return simulator
 
 
 @pytest.fixture
@@ -52,13 +51,6 @@ def force(capsys):
         return status, captured.out, captured.err
 
     return call
-
-
-def write(project, name, text):
-    path = project / ".claude" / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
-    return path
 
 
 def start(*words, **settings):
@@ -297,7 +289,7 @@ def test_an_unreachable_server_is_told_with_its_address(project, force, monkeypa
 def test_the_key_is_never_shown(far, force):
     for marker in ("status=401", "status=500", "garbage", "reset"):
         _, out, err = force("run", "agent", "echo", f"[[simulate: {marker}]]", "-v", "-v")
-        assert "sk-ant-secret" not in out + err
+        assert KEY not in out + err
 
 
 def test_a_time_limit_ends_with_124(far, force):
@@ -607,11 +599,11 @@ def test_retired_models_are_listed_on_request(force, project):
 
 
 def test_every_execution_is_remembered_without_its_secrets(far, force):
-    force("run", "agent", "echo", "the key is sk-ant-secret-of-the-test")
+    force("run", "agent", "echo", f"the key is {KEY}")
     force("run", "agent", "echo", "[[simulate: status=400]] about bananas")
     sessions = json.loads(force("memory", "recent", "--json")[1])
     assert [(s["agent_name"], bool(s["success"])) for s in sessions] == [("echo", False), ("echo", True)]
-    assert "sk-ant-secret" not in json.dumps(sessions)
+    assert KEY not in json.dumps(sessions)
     found = json.loads(force("memory", "search", "bananas", "--json")[1])
     assert "bananas" in found[0]["task"]
 
@@ -632,6 +624,12 @@ def test_what_was_said_several_times_is_recalled_once(far, force):
     force("run", "agent", "echo", "how to peel", "--recall", "2")
     sent = "".join(block["text"] for block in far.requests[-1].body["messages"][0]["content"])
     assert sent.count("with care") == 2, "once as what was asked for, once as what was answered"
+
+
+def test_an_answer_that_ends_in_an_error_after_it_began_is_charged_without_certainty(far, force):
+    assert force("run", "agent", "echo", "[[simulate: tokens=30 error=overloaded_error]]", "-q")[0] == 75
+    daily = json.loads(force("budget", "show", "--json")[1])["caps"][0]
+    assert daily["spent"] == daily["uncertain"] > 0
 
 
 def test_what_no_model_can_take_is_refused_before_it_is_sent(far, force, project):

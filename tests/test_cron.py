@@ -149,6 +149,25 @@ def test_the_line_names_a_workflow_of_the_project(project, checks):
     assert f" -C {project} run workflow nightly --lock skip " in checks()["crontab"].found
 
 
+def define(project, **workflows):
+    (project / ".claude" / "workflows").mkdir(exist_ok=True)
+    for name, head in workflows.items():
+        text = f'{head}\n[[steps]]\nid = "a"\nagent = "linter"\ntask = "{{{{input.x}}}}"\n'
+        (project / ".claude" / "workflows" / f"{name}.toml").write_text(text)
+
+
+def test_the_line_names_a_workflow_that_runs_as_it_stands_if_there_is_one(project, checks):
+    define(
+        project, asks='task = "the question"', lacks="[inputs.x]\n", nightly='[inputs.x]\ndefault = "y"', undeclared=""
+    )
+    assert " run workflow nightly --lock skip " in checks()["crontab"].found
+
+
+def test_a_workflow_that_needs_a_task_is_named_with_a_place_for_it(project, checks):
+    define(project, asks='task = "the question"\n[inputs.x]\ndefault = "y"')
+    assert ' run workflow asks "TASK" --lock skip --jitter 60 --timeout 3600' in checks()["crontab"].found
+
+
 @pytest.mark.parametrize("name", ["plain", "two words", "50% off", "it's", "a;b"])
 def test_the_line_reaches_the_program_as_it_should_through_cron_and_the_shell(tmp_path, name):
     program = tmp_path / name / "show"

@@ -141,6 +141,23 @@ def test_what_was_never_settled_is_charged_as_uncertain_when_the_ledger_closes(p
         assert figures(later) == (60, 60, 0)
 
 
+def test_what_a_ledger_charges_as_it_closes_is_known_by_its_step_and_in_every_ledger_alike(tmp_path, clock):
+    for name in ("own", "users"):
+        with Ledger(tmp_path / name / "state.db", clock=clock) as ledger:
+            ledger.reserve(30, run_id="r", agent="writer", caps={"daily": 100}, step="draft", ref="c0ffee00")
+    for name in ("own", "users"):
+        with Ledger(tmp_path / name / "state.db", clock=clock) as ledger:
+            (call,) = ledger.uncertain_calls()
+            assert (call.ref, call.step, call.charged) == ("c0ffee00", "draft", 30)
+
+
+def test_a_forged_charge_takes_nothing_away_from_what_is_certain(path, clock):
+    altered(path, "INSERT INTO uncertain_calls VALUES ('bad', 'r', 's', 'writer', '2026-11-22', 1000000, NULL, NULL)")
+    with Ledger(path, clock=clock) as ledger:
+        assert ledger.correct("bad", 0) == 1
+        assert figures(ledger) == (50, 0, 0)
+
+
 def test_what_was_charged_without_certainty_is_known_call_by_call(path, clock):
     with Ledger(path, clock=clock) as ledger:
         held = ledger.reserve(60, run_id="r", agent="writer", caps={"daily": 100}, step="s", ref="0a1b2c3d")

@@ -201,7 +201,7 @@ def test_a_name_that_is_locked_leaves_the_rest_as_it_is_locked(place, lock):
     lock()
     edit(place / "agents" / "reviewer.md", "Look.", "Look well.")
     edit(place / "agents" / "writer.md", "Write.", "Paint.")
-    assert lock("writer").data["changes"] == ["agent 'writer' has changed"]
+    assert lock("writer").data["changes"] == ["changed agent 'writer'"]
     assert lock("--check").data["drift"] == ["agent 'reviewer' has changed"]
 
 
@@ -214,7 +214,7 @@ def test_what_is_not_the_projects_own_stays_locked_once_it_was_named(place, lock
     assert locked(place)["also"] == ["linter"]
     text = (place / "claude-force.lock").read_text()
     (place / "claude-force.lock").write_text(text.replace('"also": [\n    "linter"', '"also": [\n    "linten"'))
-    assert "agent 'linter' is no longer used" in lock().data["changes"]
+    assert "removed agent 'linter'" in lock().data["changes"]
     assert "no workflow, agent or skill named 'linten': it is no longer locked" in said.getvalue()
 
 
@@ -239,6 +239,30 @@ def test_other_prices_and_another_default_model_are_differences(place, lock, che
         check("review")
     assert refused.value.message.endswith(f": the prices are those of {version}, not of 2001-01-01")
     assert f"the default model is now {model}, not old" in lock("--check").text
+
+
+def test_what_was_written_anew_is_told_as_what_changed(place, lock):
+    assert lock().data["changes"] == []
+    write(place / "agents" / "new.md", "---\nname: new\ndescription: d\n---\nNew.\n")
+    edit(place / "agents" / "writer.md", "Write.", "Paint.")
+    edit(place / "workflows" / "review.toml", '"opus"', '"haiku"')
+    edit(place / "agents" / "reviewer.md", "skills: care", "skills:")
+    (place / "skills" / "care" / "SKILL.md").unlink()
+    data = locked(place)
+    version, model = data["price_version"], data["default_model"]
+    write(place / "claude-force.lock", json.dumps(data | {"price_version": "2001-01-01", "default_model": "old"}))
+    result = lock()
+    assert result.data["changes"] == [
+        f"changed the prices from those of 2001-01-01 to those of {version}",
+        "added agent 'new'",
+        "changed agent 'reviewer'",
+        "changed agent 'writer'",
+        "changed the model of step 'sum' of workflow 'review' from claude-opus-5-5 to claude-haiku-5-5",
+        "removed skill 'care'",
+        f"changed the default model from old to {model}",
+    ]
+    assert result.text.splitlines()[1:] == [f"  {change}" for change in result.data["changes"]]
+    assert lock().data["changes"] == []
 
 
 def test_without_a_lock_nothing_is_frozen_and_nothing_can_be_checked(place, lock, check):
@@ -404,7 +428,7 @@ def test_two_locks_differ_exactly_where_an_entry_does(one, other):
     changed = [k for kind in lockfile.KINDS for k in other[kind] if one[kind].get(k) != other[kind][k]]
     gone = [k for kind in lockfile.KINDS for k in one[kind] if k not in other[kind]]
     assert len(lockfile.drift(one, other)) == len(changed)
-    assert len(lockfile.differences(one, other)) == len(changed) + len(gone)
+    assert len(lockfile.differences(one, other)) == len(lockfile.changes(one, other)) == len(changed) + len(gone)
     assert lockfile.drift(lockfile.merged(one, other), other) == []
 
 

@@ -311,6 +311,24 @@ def test_export_yields_everything_the_oldest_first_while_others_store(memory, pa
     assert tasks([first, *exported]) == [str(n) for n in range(8)]
 
 
+def test_a_session_is_got_by_its_id(memory):
+    for number in range(3):
+        memory.store("a", f"task {number}", "")
+    wanted = memory.recent()[1]
+    assert memory.get(wanted.id) == wanted
+    assert memory.get(10**9) is None
+    assert memory.get(2**70) is None
+
+
+def test_the_session_of_a_run_is_found_among_others(memory):
+    assert memory.of_run("r1") is None
+    for run_id in ("r1", "r2", "r1", None):
+        memory.store("a", f"task of {run_id}", "", metadata={"run_id": run_id, "workflow": None})
+    memory.store("a", 'the text "run_id": "r2"', "", metadata={"other": {"run_id": "r2"}})
+    assert (memory.of_run("r1").id, memory.of_run("r2").id) == (3, 2)
+    assert memory.of_run("r%") is None
+
+
 def test_stats_count_by_agent_and_name_repeated_tasks(memory):
     for success in (True, True, False):
         memory.store("careful", "again and again", "", success=success)

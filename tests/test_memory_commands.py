@@ -1,4 +1,4 @@
-"""`memory search`, `recent`, `stats`, `prune` and `export`: what they say, and what they ask first."""
+"""`memory search`, `recent`, `show`, `stats`, `prune` and `export`: what they say, and what they ask first."""
 
 import io
 import json
@@ -8,7 +8,7 @@ from argparse import ArgumentError, ArgumentParser
 import pytest
 
 from claude_force.commands import memory as commands
-from claude_force.errors import ForceError, UsageError
+from claude_force.errors import ForceError, NotFound, UsageError
 from claude_force.output import Screen
 from claude_force.stores.memory import AgentMemory
 from claude_force.workspace import Workspace
@@ -57,7 +57,7 @@ def command(name, workspace, *words):
 @pytest.mark.parametrize(("name", "words"), [("search", ["bread"]), ("recent", []), ("stats", []), ("export", [])])
 def test_looking_at_a_memory_that_is_not_there_yet_makes_none(workspace, project, name, words):
     result = command(name, workspace, *words)
-    assert result.exit_code == 0
+    assert result.exit_code == (1 if name == "search" else 0)
     assert not result.data if name != "stats" else result.data["sessions"] == 0
     assert os.listdir(project / ".claude") == []
 
@@ -75,8 +75,54 @@ def test_search_lists_sessions_the_best_first(filled):
 
 def test_search_that_finds_nothing_says_so_beside_stdout(filled, said):
     result = command("search", filled, "??")
-    assert (result.data, result.text) == ([], "")
+    assert (result.data, result.text, result.exit_code) == ([], "", 1)
     assert said.getvalue() == "no session is like that\n"
+    assert command("search", filled, "bread").exit_code == 0
+
+
+@pytest.mark.parametrize("query", ["", "  "])
+def test_a_search_for_nothing_is_refused(filled, query):
+    with pytest.raises(ArgumentError, match="expected something, got nothing"):
+        command("search", filled, query)
+
+
+def test_a_session_is_shown_with_its_whole_task_and_result(filled):
+    filled.stores.memory.store(
+        "poet", "Sing\nof the sea", "Sea,\nsea.", metadata={"run_id": "r", "workflow": "w", "model": "m", "n": 1}
+    )
+    found = filled.stores.memory.recent(1)[0]
+    result = command("show", filled, str(found.id))
+    heading, rest = result.text.split("\n", 1)
+    assert heading == f"session {found.id}: agent poet, {found.timestamp}, succeeded, model m, workflow w, run r"
+    assert rest == "\n== task\nSing\nof the sea\n\n== result\nSea,\nsea."
+    assert result.data == {"schema_version": 1, **vars(found)}
+    assert json.loads(json.dumps(result.data)) == result.data
+
+
+def test_a_failed_session_says_so_and_that_nothing_came(filled):
+    filled.stores.memory.store("poet", "Sing", "", success=False)
+    found = filled.stores.memory.recent(1)[0]
+    text = command("show", filled, str(found.id)).text
+    assert text == f"session {found.id}: agent poet, {found.timestamp}, failed\n\n== task\nSing\n\n== result\n(none)"
+
+
+@pytest.mark.parametrize("number", ["99", "999999999"])
+def test_a_session_that_is_not_there_is_refused_with_where_ids_come_from(filled, number):
+    with pytest.raises(NotFound, match=f"no session named '{number}'") as refused:
+        command("show", filled, number)
+    assert refused.value.hint == "its id is the first column of: claude-force memory recent"
+
+
+def test_where_nothing_is_remembered_there_is_no_session_to_show(workspace, project):
+    with pytest.raises(NotFound):
+        command("show", workspace, "1")
+    assert os.listdir(project / ".claude") == []
+
+
+@pytest.mark.parametrize("number", ["x", "", "0", "-1"])
+def test_what_is_no_id_is_refused(filled, number):
+    with pytest.raises(ArgumentError):
+        command("show", filled, number)
 
 
 def test_search_and_recent_keep_to_an_agent_and_a_limit(filled):

@@ -18,6 +18,14 @@ def test_a_search_says_what_re_says(pattern, text):
     assert patterns.found(pattern, text) == bool(re.search(pattern, text))
 
 
-def test_a_search_without_end_is_given_up_as_not_found(monkeypatch):
+@pytest.mark.parametrize("pattern", ["^(a+)+$", "^(a|a|a?)+$", "(a|a)+$", "^(?:a|a)*?$", "^(a?){60}a{60}$"])
+def test_a_search_without_end_is_given_up(monkeypatch, pattern):
     monkeypatch.setattr(patterns, "LONGEST_SECONDS", 0.3)
-    assert not patterns.found(r"^(a+)+$", "a" * 60 + "!")
+    with pytest.raises(TimeoutError, match=r"takes more than 0\.3 s"):
+        patterns.found(pattern, "a" * 60 + "!")
+
+
+def test_a_long_text_is_searched_where_it_can_be_ended(monkeypatch):
+    monkeypatch.setattr(patterns, "LONGEST_SECONDS", 0.3)
+    with pytest.raises(TimeoutError):
+        patterns.found("a*b", "a" * 300_000)

@@ -14,18 +14,8 @@ from claude_force.output import Screen
 from claude_force.plan import Job
 from claude_force.records import Agent, Reply, Step, Usage
 from claude_force.runner import run
-from claude_force.simulator import Behaviour, Simulator
 from claude_force.workflow import parse
 from claude_force.workspace import Workspace
-
-
-@pytest.fixture
-def simulator(monkeypatch):
-    with Simulator(Behaviour()) as simulator:
-        monkeypatch.setenv("ANTHROPIC_BASE_URL", simulator.url)
-        monkeypatch.setenv("ANTHROPIC_API_KEY", "test-key")
-        monkeypatch.setenv("CLAUDE_FORCE_RETRIES", "0")
-        yield simulator
 
 
 @pytest.fixture
@@ -193,6 +183,25 @@ def test_a_glob_that_fits_no_file_skips_the_step_and_warns_rather_than_pass_a_ch
     assert found["each"].note == "no file fits src/**/*.tsx"
     assert warned == ["step 'each' is skipped: no file fits src/**/*.tsx"]
     assert "other" in prompts(simulator)[-1]
+
+
+def test_an_interrupt_while_an_answer_is_taken_in_is_told_and_charged(workspace):
+    class Late:
+        """A cache at which Ctrl-C comes."""
+
+        def get(self, key):
+            return None
+
+        def put(self, key, reply, *, agent):
+            raise KeyboardInterrupt
+
+    plan, kept = workspace.plan(workflow({"id": "a", "task": reply("paid")}), "t"), []
+    with pytest.raises(Interrupted):
+        list(run(plan, workspace.engine.context(plan, cache=Late(), record=kept.append, run_id="of-the-test")))
+    (outcome,) = kept
+    assert (outcome.status, outcome.error.type) == ("failed", "interrupted")
+    (daily,) = workspace.stores.ledger.standing({"daily": None})
+    assert daily.spent > 0
 
 
 def test_a_glob_that_is_meant_from_a_directory_of_the_project_is_spelled_out(

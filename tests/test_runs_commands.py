@@ -86,6 +86,37 @@ def test_of_a_step_its_output_is_shown(chain):
     assert (status, "did you mean a?" in err) == (2, True)
 
 
+@pytest.mark.parametrize("words", [("runs", "show"), ("show", "run")])
+def test_a_step_without_an_answer_says_why_there_is_none_and_ends_with_1(far, words):
+    far.workflow(
+        {"id": "a", "task": "[[simulate: status=400]]"},
+        {"id": "b", "task": "x", "dependencies": ["a"]},
+        {"id": "c", "task": "x", "when": "{{task}} contains BUG"},
+        {"id": "d", "task": reply("half"), "schema": {"type": "object"}},
+    )
+    far.run("w", "it", "--on-error", "continue")
+    status, out, err = far.call(*words, "last", "--step", "a")
+    assert (status, out.strip()) == (1, "")
+    assert err.startswith(f"claude-force: error: step 'a' of run {far.ids[0]} failed: ")
+    assert "needs 'a', which failed" in far.call(*words, "last", "--step", "b")[2]
+    status, _, err = far.call(*words, "last", "--step", "c")
+    told = f"claude-force: error: step 'c' of run {far.ids[0]} was skipped: its condition does not hold\n"
+    assert (status, err) == (1, told)
+    assert far.data(*words, "last", "--step", "c")["note"] == "its condition does not hold"
+    status, out, err = far.call(*words, "last", "--step", "d")
+    assert (status, out, "step 'd' of run" in err) == (1, "half\n", True)
+
+
+def test_a_step_whose_success_is_empty_says_so_beside_stdout(far):
+    far.workflow(
+        {"id": "list", "task": reply(" [] ")},
+        {"id": "each", "foreach": "{{steps.list.output}}", "dependencies": ["list"]},
+    )
+    far.run()
+    status, out, err = far.call("runs", "show", "last", "--step", "each")
+    assert (status, out.strip(), bool(err.strip())) == (0, "", True)
+
+
 def test_a_failed_and_a_damaged_run_are_shown_as_what_they_are(far):
     far.workflow(
         {"id": "a", "task": "[[simulate: status=400 times=1]]"}, {"id": "b", "task": "x", "dependencies": ["a"]}
@@ -265,6 +296,47 @@ def test_of_many_items_each_has_its_own_reason(far):
     assert "== file x.txt [x.txt] (changed)" in text
 
 
+def test_one_item_is_asked_about_by_the_name_that_it_has_everywhere(far):
+    long = "y" * 80
+    far.workflow({"id": "each", "foreach": ["src/app/f2.py", "a[0]", long], "task": "read {{item}}"})
+    far.run()
+    status, text, _ = far.call("why", "last", "each[src/app/f2.py]")
+    assert (status, text) == (0, "each[src/app/f2.py]: was run: no execution before it is known\n")
+    found = why(far, "each[a[0]]")
+    assert (found["step"], found["item"], found["origin"]) == ("each", "a[0]", "model")
+    assert "members" not in found
+    assert why(far, f"each[{'y' * 59}…]")["item"] == long
+    status, _, err = far.call("why", "last", "each[src/app/f3.py]")
+    assert (status, "step 'each': no item named 'src/app/f3.py'; did you mean src/app/f2.py?" in err) == (2, True)
+    assert "no step named 'aech'" in far.call("why", "last", "aech[a[0]]")[2]
+
+
+def test_a_step_that_is_of_no_items_has_none_to_ask_about(chain):
+    chain.run("w", "it")
+    status, _, err = chain.call("why", "last", "a[x]")
+    assert (status, "step 'a': no item named 'x'" in err) == (2, True)
+
+
+def test_items_that_went_alike_are_told_of_together(far):
+    for content in ("old", "new"):
+        far.agent("echo", f"You are {content}.")
+        for number in range(6):
+            (far.project / f"f{number}.txt").write_text(content if number == 1 else "same")
+        far.workflow({"id": "each", "foreach": "*.txt", "files": ["{{item}}"], "task": "read"})
+        far.run()
+    lines = far.call("why", "last", "each")[1].splitlines()
+    assert lines[:3] == [
+        "each: 6 of 6 items run",
+        "5 items: was run: agent echo changed",
+        "each[f1.txt]: was run: agent echo and file f1.txt changed",
+    ]
+    assert [line for line in lines if line.startswith("==")] == [
+        "== agent echo, 6 items (changed)",
+        "== file f1.txt [f1.txt] (changed)",
+    ]
+    assert len(why(far, "each")["members"]) == 6
+
+
 def test_long_differences_are_cut_and_say_by_how_much(far):
     far.agent("echo", "You echo.\n" + "\n".join(f"old {n}" for n in range(200)))
     far.workflow({"id": "a", "task": "x"})
@@ -293,6 +365,40 @@ def test_a_step_that_is_none_is_refused_with_close_names(chain):
     chain.run("w", "it")
     status, _, err = chain.call("why", "last", "aa")
     assert (status, "no step named 'aa'; did you mean a?" in err) == (2, True)
+
+
+LOOKS = [("runs", "show", "{}"), ("show", "run", "{}"), ("why", "{}", "a"), ("runs", "diff", "last", "{}")]
+
+
+@pytest.mark.parametrize("workflows", [0, 3])
+@pytest.mark.parametrize("words", LOOKS)
+def test_a_run_of_one_agent_is_told_from_runs_of_workflows(chain, words, workflows):
+    for _ in range(workflows):
+        chain.run("w", "it")
+    run_id = chain.data("run", "agent", "echo", "hello")["run_id"]
+    (session, *_) = chain.data("memory", "recent")
+    if workflows or "last" not in words:
+        status, _, err = chain.call(*(word.format(run_id) for word in words))
+        told = f"run {run_id} was one of the agent echo alone; see: claude-force memory show {session['id']}"
+        assert (status, err) == (2, f"claude-force: error: {told}\n")
+
+
+@pytest.mark.parametrize("words", LOOKS)
+def test_an_id_of_no_run_that_is_known_names_where_runs_of_single_agents_are(chain, words):
+    chain.run("w", "it")
+    chain.run("w", "that")
+    unknown = f"{chain.ids[0][:-6]}ffffff"
+    status, _, err = chain.call(*(word.format(unknown) for word in words))
+    told = f"no run named '{unknown}'; runs of single agents are in 'claude-force memory recent'"
+    assert (status, err) == (2, f"claude-force: error: {told}\n")
+
+
+def test_a_step_of_a_run_that_was_removed_is_no_run_of_one_agent(chain):
+    chain.run("w", "it")
+    gone = chain.ids[0]
+    shutil.rmtree(chain.directory)
+    chain.run("w", "it")
+    assert f"no run named '{gone}'" in chain.call("runs", "show", gone)[2]
 
 
 def test_two_runs_differ_in_steps_outputs_and_costs(chain):

@@ -28,8 +28,8 @@ def path(tmp_path):
     return tmp_path / "new" / "state.db"
 
 
-def opened(path, *migrations, **settings):
-    return connect(path, migrations=migrations or (FIRST,), application_id=OURS, **settings)
+def opened(path, *migrations):
+    return connect(path, migrations=migrations or (FIRST,), application_id=OURS)
 
 
 def money(path):
@@ -62,12 +62,11 @@ def test_file_and_directory_are_readable_by_their_owner_only(path):
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
 
 
-def test_writers_do_not_wait_for_the_disk_unless_asked(path):
-    for level, number in {"NORMAL": 1, "FULL": 2}.items():
-        connection = opened(path, synchronous=level)
-        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-        assert connection.execute("PRAGMA synchronous").fetchone() == (number,)
-        connection.close()
+def test_writers_do_not_wait_for_the_disk(path):
+    connection = opened(path)
+    assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    assert connection.execute("PRAGMA synchronous").fetchone() == (1,)
+    connection.close()
 
 
 def test_tables_are_brought_up_to_date_and_keep_what_they_hold(path):
@@ -108,6 +107,35 @@ connection.close()
 def test_many_processes_make_the_file_at_once_and_lose_no_write(path):
     assert together(DEPOSIT, path, 8) == [("", "")] * 8
     assert money(path) == 200
+
+
+class Interrupted(sqlite3.Connection):
+    """A connection at which Ctrl-C comes just when a transaction has begun."""
+
+    def execute(self, statement, *values):
+        found = super().execute(statement, *values)
+        if statement.startswith("BEGIN"):
+            raise KeyboardInterrupt
+        return found
+
+
+def test_an_interrupt_as_a_transaction_begins_leaves_none_behind(path):
+    opened(path).close()
+    connection = sqlite3.connect(path, isolation_level=None, factory=Interrupted)
+    with pytest.raises(KeyboardInterrupt), transaction(connection):
+        pass
+    assert not connection.in_transaction
+    connection.close()
+
+
+def test_a_transaction_that_nobody_ended_does_not_stop_the_next_one(path):
+    connection = opened(path)
+    connection.execute("BEGIN IMMEDIATE")
+    connection.execute("UPDATE accounts SET money = 7")
+    with transaction(connection):
+        connection.execute("UPDATE accounts SET money = money + 1")
+    connection.close()
+    assert money(path) == 1
 
 
 def test_transaction_that_raises_leaves_no_trace(path):

@@ -63,7 +63,7 @@ def status_error(status: int, body: bytes, header: Header, secrets: Iterable[str
         status,
         details,
         excerpt(text, secrets),
-        request_id=_identifier(header("request-id")) or _identifier(_mapping(_json(body)).get("request_id")),
+        request_id=_identifier(header("request-id")) or _identifier(mapping(_json(body)).get("request_id")),
         retry_after=retry_after(header),
         should_retry=header("x-should-retry"),
     )
@@ -71,10 +71,12 @@ def status_error(status: int, body: bytes, header: Header, secrets: Iterable[str
 
 def event_error(event: object, request_id: str | None = None, secrets: Iterable[str] = ()) -> ApiError:
     """Return the error for an `error` event in the middle of a stream, as if its type had come as a status."""
-    details = _mapping(_mapping(event).get("error"))
+    details = mapping(mapping(event).get("error"))
     status = STATUS_OF.get(str(details.get("type")), 500)
     text = excerpt(details.get("message"), secrets)
-    return _error(status, details, text, request_id=_identifier(_mapping(event).get("request_id")) or request_id)
+    error = _error(status, details, text, request_id=_identifier(mapping(event).get("request_id")) or request_id)
+    error.began = True
+    return error
 
 
 def retry_after(header: Header) -> float | None:
@@ -99,6 +101,11 @@ def excerpt(text: object, secrets: Iterable[str] = (), *, length: int = 300) -> 
     return line if len(line) <= length else line[: length - 1] + "…"
 
 
+def mapping(value: object) -> dict[str, Any]:
+    """Return `value` if it is a JSON object, otherwise an empty one."""
+    return value if isinstance(value, dict) else {}
+
+
 def _error(
     status: int,
     details: dict[str, Any],
@@ -109,7 +116,7 @@ def _error(
     should_retry: str | None = None,
 ) -> ApiError:
     kind = _identifier(details.get("type")) or ""
-    spent = _mapping(details.get("details")).get("error_code") in SPEND_LIMITS
+    spent = mapping(details.get("details")).get("error_code") in SPEND_LIMITS
     label = " ".join(part for part in (str(status), kind) if part)
     hint = "raise the spend limit in the Claude Console, or wait for the next month" if spent else _HINTS.get(status)
     return _class(status, spent)(
@@ -137,7 +144,7 @@ def _retryable(status: int, should_retry: str | None) -> bool:
 
 
 def _error_object(body: bytes) -> dict[str, Any]:
-    return _mapping(_mapping(_json(body)).get("error"))
+    return mapping(mapping(_json(body)).get("error"))
 
 
 def _page_text(body: bytes) -> str:
@@ -149,10 +156,6 @@ def _json(body: bytes) -> object:
         return loads(body)
     except (ValueError, RecursionError):
         return None
-
-
-def _mapping(value: object) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
 
 
 def _identifier(value: object) -> str | None:

@@ -15,7 +15,7 @@ from threading import Lock
 
 from ..errors import ApiError, ForceError, Interrupted, TimedOut, TryLater
 from ..frozen import replace
-from .limiter import LONGEST_WAIT_SECONDS
+from .limiter import LONGEST_WAIT_SECONDS, no_room
 from .shared import moment
 
 TYPE_CHECKING = False
@@ -43,7 +43,7 @@ def uniform() -> float:
 
 
 class RetryBudget:
-    """How often the calls of a run may be tried again in all: ten times, and once more for each five calls.
+    """How often the calls of one transport may be tried again in all: `free` times, and once more for each five calls.
 
     Each call on its own may try again a few times; in an outage, all of them would multiply the load.
     """
@@ -133,7 +133,7 @@ class Patient:
                 if sent == attempt or (show and show.shown) or not self._may_retry(request, error, attempt):
                     raise
                 self._wait(request, error, attempt, deadline)
-                if on_resend and error.sent and not isinstance(error, ApiError):
+                if on_resend and error.sent and (error.began or not isinstance(error, ApiError)):
                     on_resend()
             else:
                 return reply if attempt == 1 else replace(reply, attempts=attempt)
@@ -151,7 +151,9 @@ class Patient:
         if not error.retryable or attempt > self._retries:
             return False
         if not self._budget.take():
-            self._tell(f"{request.model}: {_reason(error)}, not tried again: the retries of this run are used up")
+            self._tell(
+                f"{request.model}: {_reason(error)}, not tried again: the retries that all calls share are used up"
+            )
             return False
         return True
 
@@ -196,7 +198,7 @@ def _later(error: ForceError, seconds: float, attempt: int) -> ForceError:
 
 
 def _out_of_time(error: ForceError, seconds: float, attempt: int) -> ForceError:
-    hint = f"the time limit leaves no room for a wait of {seconds:.1f} s"
+    hint = no_room(seconds)
     if isinstance(error, TryLater):
         return _gave_up(TryLater, error, hint, attempt, seconds)
     late = TimedOut(error.message, hint=hint, retryable=False)

@@ -14,12 +14,15 @@ from .. import config
 from ..client.endpoint import KEY_VARIABLES, far_end
 from ..errors import ConfigError, ForceError
 from ..reports.table import quoted
+from ..workflow import implied_inputs
 from ..workspace import Workspace
 from .machine import Check, writable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from ..records import Workflow
 
 PATH = "/usr/bin:/bin"
 """What cron and systemd give at the least."""
@@ -53,14 +56,17 @@ def checks(workspace: Workspace) -> Iterator[Check]:
         yield _key(alone, workspace)
     yield _locks(workspace.state)
     yield _zone(environment)
-    yield Check("crontab", "ok", line(command, workspace.root, _workflow(workspace)))
+    yield Check("crontab", "ok", line(command, workspace.root, *_example(workspace)))
 
 
-def line(command: str, root: Path, workflow: str) -> str:
-    """Return a line for a crontab that runs `workflow` every night, in `root`, once at a time."""
+def line(command: str, root: Path, workflow: str, lacking: Sequence[str] = ()) -> str:
+    """Return a line for a crontab that runs `workflow` every night, in `root`, once at a time.
+
+    `lacking` is what a person has to put in behind the name, as the shell takes it.
+    """
     words = [*shlex.split(command), "-q", "-C", str(root), "run", "workflow", workflow]
-    words += ["--lock", "skip", "--jitter", "60", "--timeout", "3600"]
-    return "17 2 * * * " + shlex.join(words).replace("%", "\\%")  # where cron would begin a new line
+    called = " ".join([shlex.join(words), *lacking, "--lock skip --jitter 60 --timeout 3600"])
+    return "17 2 * * * " + called.replace("%", "\\%")  # where cron would begin a new line
 
 
 def _account_home() -> str:
@@ -156,10 +162,17 @@ def _zone(environment: Mapping[str, str]) -> Check:
     return Check("cron zone", "ok", "the system's, as here")
 
 
-def _workflow(workspace: Workspace) -> str:
-    """Return a workflow to show in the example: the project's first one, if it has any."""
+def _example(workspace: Workspace) -> tuple[str, list[str]]:
+    """Return the project's workflow that lacks the least to be run, and what that is."""
     try:
-        names = [found.name for found in workspace.workflows() if found.source in {"project", "config"}]
+        own = [found for found in workspace.workflows() if found.source in {"project", "config"}]
     except ForceError:
-        return "NAME"
-    return names[0] if names else "NAME"
+        own = []
+    found = [(workflow.name, _lacking(workflow)) for workflow in own]
+    return min(found, key=lambda example: len(example[1]), default=("NAME", []))
+
+
+def _lacking(workflow: Workflow) -> list[str]:
+    """Return a placeholder for the task, if it needs one, and for each input without a value."""
+    inputs = [i.name for i in workflow.inputs if i.default is None] or implied_inputs(workflow)
+    return ['"TASK"'] * bool(workflow.task) + [f"--input {shlex.quote(name)}=VALUE" for name in inputs]

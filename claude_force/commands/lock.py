@@ -53,15 +53,15 @@ def lock(args: Namespace, workspace: Workspace) -> Result:
     now = _lock_of(args.names, workspace) if args.names else _lock_of_all(locked, workspace)
     if args.names and locked:
         now = lockfile.merged(locked, now)
-    found = lockfile.differences(locked, now) if locked else []
     if args.check:
-        return _checked(path, found)
+        return _checked(path, lockfile.differences(locked, now) if locked else [])
     if locked is None or lockfile.text(locked) != lockfile.text(now):
         _write(path, lockfile.text(now))
+    changes = lockfile.changes(locked, now) if locked else []
     counts = {kind: len(now[kind]) for kind in lockfile.KINDS}
     listed = ", ".join(plural(count, kind.removesuffix("s")) for kind, count in counts.items())
-    data = {"schema_version": 1, "success": True, "path": str(path), **counts, "changes": found}
-    return Result(data, "\n".join([f"locked {listed} in {path}", *(f"  {change}" for change in found)]))
+    data = {"schema_version": 1, "success": True, "path": str(path), **counts, "changes": changes}
+    return Result(data, "\n".join([f"locked {listed} in {path}", *(f"  {change}" for change in changes)]))
 
 
 def check(plan: Plan, workspace: Workspace) -> None:

@@ -1,12 +1,12 @@
-"""`memory search`, `recent`, `stats`, `prune` and `export`: what agents did before."""
+"""`memory search`, `recent`, `show`, `stats`, `prune` and `export`: what agents did before."""
 
 from __future__ import annotations
 
 import json
 
-from ..errors import ForceError
+from ..errors import ForceError, NotFound
 from ..records import Result
-from ..reports.table import first_line, plural, table
+from ..reports.table import first_line, one_line, plural, table
 from . import consent, given
 
 TYPE_CHECKING = False
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def search_options(parser: ArgumentParser) -> None:
     """Add the options of `memory search`."""
-    parser.add_argument("query", metavar="QUERY", help="any text: a few words, or a whole task")
+    parser.add_argument("query", metavar="QUERY", type=given.word, help="any text: a few words, or a whole task")
     _filters(parser, limit=5)
 
 
@@ -31,7 +31,7 @@ def search(args: Namespace, workspace: Workspace) -> Result:
     rows = [(f"{session.score:.1f}", *_cells(session)) for session in found]
     if not found:
         workspace.screen.note("no session is like that")
-    return Result(_facts(found), _listed(("SCORE", *_HEADINGS), rows, workspace))
+    return Result(_facts(found), _listed(("SCORE", *_HEADINGS), rows, workspace), exit_code=0 if found else 1)
 
 
 def recent_options(parser: ArgumentParser) -> None:
@@ -45,6 +45,31 @@ def recent(args: Namespace, workspace: Workspace) -> Result:
     if not found:
         workspace.screen.note("no session is remembered")
     return Result(_facts(found), _listed(_HEADINGS, list(map(_cells, found)), workspace))
+
+
+def show_options(parser: ArgumentParser) -> None:
+    """Add the options of `memory show`."""
+    which = "the session, as 'memory search' and 'memory recent' list it"
+    parser.add_argument("id", metavar="ID", type=given.positive, help=which)
+
+
+def show(args: Namespace, workspace: Workspace) -> Result:
+    """Show the task and the result of one session."""
+    session = workspace.stores.memory.get(args.id)
+    if session is None:
+        error = NotFound("session", str(args.id))
+        error.hint = "its id is the first column of: claude-force memory recent"
+        raise error
+    text = f"{_heading(session)}\n\n== task\n{session.task}\n\n== result\n{session.result or '(none)'}"
+    return Result({"schema_version": 1, **vars(session)}, text)
+
+
+def _heading(session: Session) -> str:
+    went = "succeeded" if session.success else "failed"
+    known = [("model", "model"), ("workflow", "workflow"), ("run", "run_id")]
+    facts = [f"{name} {found}" for name, key in known if (found := session.metadata.get(key))]
+    told = ", ".join([f"agent {session.agent_name}", session.timestamp, went, *facts])
+    return one_line(f"session {session.id}: {told}")
 
 
 def stats_options(parser: ArgumentParser) -> None:

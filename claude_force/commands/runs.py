@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from ..records import Outcome
     from ..stores.runs import Summary
+    from ..stores.seal import Secret
     from ..workspace import Workspace
 
 RUN_HELP = "the run: its id, the beginning of it, 'last', or 'last~1' for the one before"
@@ -58,11 +59,11 @@ def show_options(parser: ArgumentParser) -> None:
 def show(args: Namespace, workspace: Workspace) -> Result:
     """Show a run's course, its steps with their costs, and its critical path; or what one step put out."""
     secret = recording.secret(workspace)
-    run = runs.find_run(_directory(workspace), args.name, secret=secret)
+    run = find(args.name, workspace, secret)
     transcript = read(run / FILE, secret)
     ended = outcomes(transcript)
     if args.step:
-        return _output(ended, args.step, run.name)
+        return _output(ended, args.step, run.name, workspace)
     summary, graph = runs.summary(run, secret), workflow(transcript)
     facts = run_report.run_facts(summary, graph, ended, _error(summary, ended))
     notes = []
@@ -88,7 +89,7 @@ def diff_options(parser: ArgumentParser) -> None:
 def diff(args: Namespace, workspace: Workspace) -> Result:
     """Show which steps of two runs differ: in what decided them, in their output and in their cost."""
     secret = recording.secret(workspace)
-    found = [runs.find_run(_directory(workspace), spelling, secret=secret) for spelling in (args.a, args.b)]
+    found = [find(spelling, workspace, secret) for spelling in (args.a, args.b)]
     a, b = (runs.summary(run, secret) for run in found)
     ended = [{o.step: o for o in outcomes(read(run / FILE, secret))} for run in found]
     differing = run_report.differences(*ended)
@@ -121,6 +122,26 @@ def prune(args: Namespace, workspace: Workspace) -> Result:
     return Result(data, f"removed {plural(len(sizes), 'run')}, {sum(sizes) / 2**20:,.1f} MiB")
 
 
+def find(spelling: str, workspace: Workspace, secret: Secret) -> Path:
+    """Return the directory of the run that `spelling` means.
+
+    Raises NotFound and UsageError as `find_run` does, but tells of a run of one agent where its session is.
+    """
+    try:
+        return runs.find_run(_directory(workspace), spelling, secret=secret)
+    except UsageError as error:
+        raise _of_one_agent(spelling, workspace) or error from None
+
+
+def _of_one_agent(run_id: str, workspace: Workspace) -> UsageError | None:
+    """Return the error that a run has no journal because it was one of a single agent, None if it is not known so."""
+    session = workspace.stores.memory.of_run(run_id) if runs.is_id(run_id) else None
+    if session is None or session.metadata.get("workflow"):
+        return None
+    told = f"run {run_id} was one of the agent {session.agent_name} alone"
+    return UsageError(told, hint=f"see: claude-force memory show {session.id}")
+
+
 def _removed(found: Sequence[Path], before: float, workspace: Workspace) -> Iterator[int]:
     """Remove the runs of which nothing was written since `before`, and yield how many bytes each had."""
     for run in found:
@@ -140,11 +161,24 @@ def _directory(workspace: Workspace) -> Path:
     return workspace.state / "runs"
 
 
-def _output(ended: Sequence[Outcome], step: str, run_id: str) -> Result:
+def _output(ended: Sequence[Outcome], step: str, run_id: str, workspace: Workspace) -> Result:
     by_step = {o.step: o for o in ended}
     if step not in by_step:
         raise NotFound("step that ended", step, by_step, where=f"run {run_id}: ")
-    return Result({"schema_version": 1, "run_id": run_id, "step": step, **of_step(by_step[step])}, by_step[step].output)
+    outcome = by_step[step]
+    error = _unanswered(outcome, run_id)
+    if not error and not outcome.output:
+        workspace.screen.note(f"step '{step}' put out nothing{f': {outcome.note}' if outcome.note else ''}")
+    data = {"schema_version": 1, "run_id": run_id, "step": step, **of_step(outcome)}
+    return Result(data, outcome.output, error, error.exit_code if error else 0)
+
+
+def _unanswered(outcome: Outcome, run_id: str) -> ForceError | None:
+    """Return why a step has no output, or not the one that was wanted; None if it succeeded."""
+    where = f"step '{outcome.step}' of run {run_id}"
+    if outcome.error:
+        return ForceError(f"{where} failed: {outcome.error.message}", hint=outcome.error.hint)
+    return ForceError(f"{where} was skipped: {outcome.note}") if outcome.status == "skipped" else None
 
 
 def _error(summary: Summary, ended: Sequence[Outcome]) -> ForceError | None:

@@ -9,14 +9,14 @@ from ..errors import NotFound, UsageError
 from ..records import Result
 from ..reports import why as reports
 from ..reports.table import plural
-from ..stores.runs import find_run, own_ids
+from ..stores.runs import own_ids
 from ..stores.transcript import FILE, Transcript, outcome, planned, read, workflow
-from .runs import RUN_HELP
+from .runs import RUN_HELP, find
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
     from pathlib import Path
 
     from ..records import Outcome
@@ -31,32 +31,50 @@ _FARTHEST = 50
 def why_options(parser: ArgumentParser) -> None:
     """Add the options of `why`."""
     parser.add_argument("run", metavar="RUN_ID", help=RUN_HELP)
-    parser.add_argument("step", metavar="STEP", help="the step")
+    parser.add_argument("step", metavar="STEP", help="the step, or STEP[ITEM] for one item of it")
 
 
 def why(args: Namespace, workspace: Workspace) -> Result:
     """Say why a step ran or was reused: what decided its answer, and what of it has changed."""
-    directory, secret = workspace.state / "runs", recording.secret(workspace)
-    run = find_run(directory, args.run, secret=secret)
+    secret = recording.secret(workspace)
+    run = find(args.run, workspace, secret)
     transcript = read(run / FILE, secret)
-    if args.step not in (steps := planned(transcript.sessions)):
-        raise NotFound("step", args.step, steps, where=f"run {run.name}: ")
-    session, calls = _last(transcript, args.step)
+    step, item = _named(args.step, planned(transcript.sessions), f"run {run.name}: ")
+    session, calls = _last(transcript, step)
     if not calls:
-        raise UsageError(f"run {run.name} ended before '{args.step}' began", hint=f"--resume {run.name} goes on")
-    before, compared = _earlier(directory, transcript, session, calls, secret)
+        raise UsageError(f"run {run.name} ended before '{step}' began", hint=f"--resume {run.name} goes on")
+    if item is not None:
+        calls = [_of_item(item, calls, f"run {run.name}: step '{step}': ")]
+    before, compared = _earlier(run.parent, transcript, session, calls, secret)
     told = [_explained(transcript, session, call, before.get(call.item)) for call in calls]
-    whole = _whole(told)
+    whole = "" if item is not None or calls[0].item is None else _whole(told)
     data = {
         "schema_version": 1,
         "run_id": run.name,
         "workflow": transcript.head.get("workflow"),
-        "step": args.step,
-        **(reports.facts(told[0]) if calls[0].item is None else {"reason": whole}),
+        "step": step,
+        **({"reason": whole} if whole else reports.facts(told[0])),
         "compared_with": compared or None,
-        **({} if calls[0].item is None else {"members": [reports.facts(one) for one in told]}),
+        **({"members": [reports.facts(one) for one in told]} if whole else {}),
     }
-    return Result(data, reports.text(args.step, whole, told, compared))
+    return Result(data, reports.text(step, whole, told, compared))
+
+
+def _named(spelling: str, steps: Collection[str], where: str) -> tuple[str, str | None]:
+    """Return the step that `spelling` names, and the item if it is STEP[ITEM]; raises NotFound."""
+    step, bracket, item = spelling.partition("[")
+    if step not in steps:
+        raise NotFound("step", step, steps, where=where)
+    return step, item.removesuffix("]") if bracket else None
+
+
+def _of_item(item: str, calls: Sequence[Outcome], where: str) -> Outcome:
+    """Return the call for `item`, which may be cut as it is where it is shown; raises NotFound."""
+    items = {call.item: call for call in reversed(calls) if call.item is not None}
+    shown = {reports.label(name): call for name, call in items.items()}
+    if found := items.get(item) or shown.get(item):
+        return found
+    raise NotFound("item", item, items, where=where)
 
 
 def _last(transcript: Transcript, step_id: str) -> tuple[int, list[Outcome]]:

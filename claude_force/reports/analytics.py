@@ -114,9 +114,9 @@ def summary_text(data: Mapping[str, Any], *, width: int, blocks: bool) -> str:
     if not data["executions"]:
         return "no executions"
     default = data["default_model"]
-    instead = (
-        f"; on {default['model']} about {cents(default['total_cost'])}" if default["total_cost"] is not None else ""
-    )
+    about = default["total_cost"]
+    same = f"; the same on the default model, {default['model']}, would have cost about {cents(about)}"
+    instead = "" if about is None else same
     unpriced = f"; {plural(data['unpriced_executions'], 'execution')} of unknown price" * bool(
         data["unpriced_executions"]
     )

@@ -7,17 +7,21 @@ from .table import cut, one_line, plural
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-    from typing import Any
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from typing import Any, TypeVar
 
     from ..records import Outcome
     from ..stores.transcript import Entry
+
+    T = TypeVar("T")
 
 LONGEST_DIFF = 60
 """Lines of one part's difference that are shown."""
 _LONGEST_TEXT = 4_000
 """Lines of a text that are compared; beyond that a comparison takes seconds."""
 _WIDTH = 200
+_FEW = 3
+"""Items of which the same is told for each by its name."""
 
 
 @dataclass(frozen=True)
@@ -134,18 +138,46 @@ def change_facts(change: Change) -> dict[str, Any]:
 
 
 def text(step: str, whole: str, explanations: Sequence[Explanation], compared: str) -> str:
-    """Return for people why the step `step` went as it did: `whole` for all of it, and each of its calls."""
-    lines = [one_line(f"{step}: {whole}")] if len(explanations) != 1 or explanations[0].item is not None else []
-    for told in explanations:
-        name = step if told.item is None else f"{step}[{cut(told.item, 60)}]"
-        lines.append(one_line(f"{name}: {_how(told)}: {told.reason}"))
+    """Return for people why the step `step` went as it did: `whole` for all of its calls, and each one's reason.
+
+    What is the same of many items, a reason or a difference, stands there once.
+    """
+    lines = [one_line(f"{step}: {whole}")] if whole else []
+    for reason, items in _alike((f"{_how(told)}: {told.reason}", told.item) for told in explanations).items():
+        lines += [one_line(f"{name}: {reason}") for name in _names(step, items)]
     if compared and any(told.changes for told in explanations):
         lines.append(f"compared with {compared}")
-    for told in explanations:
-        for change in told.changes:
-            where = f" [{cut(told.item, 60)}]" if told.item is not None else ""
-            lines += ["", *diff_lines(f"{change.part}{where} ({change.kind})", change.diff, change.more)]
+    differing = _alike((change, told.item) for told in explanations for change in told.changes)
+    for change, items in differing.items():
+        lines += ["", *diff_lines(f"{change.part}{_whose(items)} ({change.kind})", change.diff, change.more)]
     return "\n".join(lines)
+
+
+def label(item: str) -> str:
+    """Return the name of an item as it is shown: cut where it is long."""
+    return cut(one_line(item), 60)
+
+
+def _alike(pairs: Iterable[tuple[T, str | None]]) -> dict[T, list[str | None]]:
+    """Return the items by what is the same of them."""
+    found: dict[T, list[str | None]] = {}
+    for same, item in pairs:
+        found.setdefault(same, []).append(item)
+    return found
+
+
+def _names(step: str, items: Sequence[str | None]) -> list[str]:
+    """Return the names of a step's calls, or how many they are if they are many."""
+    if len(items) > _FEW:
+        return [plural(len(items), "item")]
+    return [step if item is None else f"{step}[{label(item)}]" for item in items]
+
+
+def _whose(items: Sequence[str | None]) -> str:
+    if len(items) > _FEW:
+        return f", {plural(len(items), 'item')}"
+    names = ", ".join(label(item) for item in items if item is not None)
+    return f" [{names}]" if names else ""
 
 
 def diff_lines(title: str, lines: Sequence[str], more: int) -> list[str]:

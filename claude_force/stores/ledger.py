@@ -120,8 +120,10 @@ class Ledger:
         self._synchronous = ""
         self._holder = Holder(self.path.parent / "holders")
         self._owed: list[tuple[Hold, int, bool]] = []
+        self._held: dict[int, Hold] = {}
+        """What this process has set aside, by id."""
         """What is to be charged, and whether that is certain; what a full disk did not take is tried again."""
-        self.file = SqliteFile(self.path, self._open, follow=True, forget=self._owed.clear)
+        self.file = SqliteFile(self.path, self._open, follow=True, forget=self._forget)
         """For others who keep something in `state.db`: one connection costs less to open and to close than two."""
         self._warned = self._locked_out = False
         """A full disk may have room again; a lock that is never freed would be waited for at each call."""
@@ -149,6 +151,7 @@ class Ledger:
         """
         with self.file.lock:
             self.file.leave_parent()
+            self._held.pop(hold.id, None)
             self._owed.append((hold, min(spent, _MOST), certain))
             self._attempt(_nothing, "what a call cost stays reserved")
 
@@ -202,6 +205,11 @@ class Ledger:
             self.file.close()
             self._holder.close()
 
+    def _forget(self) -> None:
+        """In a fork, leave to the parent what is its own."""
+        self._owed.clear()
+        self._held.clear()
+
     def _reserve(self, connection: sqlite3.Connection, hold: Hold, caps: Caps) -> Hold | Standing:
         now = self._clock()  # once: between two looks at the clock a day could end
         refusal = _in_the_way(connection, hold, caps, now)
@@ -211,7 +219,9 @@ class Ledger:
             return refusal
         row = (self._holder.id, hold.run_id, hold.agent, day_of(now), hold.amount)
         cursor = connection.execute("INSERT INTO holds VALUES (NULL, ?, ?, ?, ?, ?)", row)
-        return Hold(cursor.lastrowid or 0, *row, hold.step, hold.ref)
+        held = Hold(cursor.lastrowid or 0, *row, hold.step, hold.ref)
+        self._held[held.id] = held
+        return held
 
     def _release_dead(self, connection: sqlite3.Connection) -> int:
         """Release what dead processes hold; return the number of their calls. In a transaction, so one at a time."""
@@ -241,7 +251,7 @@ class Ledger:
         """Charge what this process still holds: nobody knows any more what became of those calls."""
         mine = connection.execute("SELECT * FROM holds WHERE holder = ?", (self._holder.id,)).fetchall()
         for row in mine:
-            hold = Hold(*row)
+            hold = self._held.get(row[0]) or Hold(*row)  # the table has neither step nor ref
             _charge(connection, hold, hold.amount, certain=False)
 
     def _attempt(self, work: Callable[[sqlite3.Connection], object], otherwise: str) -> bool:

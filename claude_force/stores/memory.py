@@ -18,7 +18,7 @@ from ..errors import reason
 from ..frozen import dataclass, replace
 from ..records import iso, task_hash
 from ..redaction import redact
-from . import relevance
+from . import relevance, session_counts
 from .sqlite import connect
 from .sqlitefile import Attempts, SqliteFile
 
@@ -29,9 +29,6 @@ if TYPE_CHECKING:
     from typing import Any, Self, TypeVar
 
     T = TypeVar("T")
-
-    Counts = tuple[list[dict[str, Any]], list[dict[str, Any]]]
-    """By agent, and by repeated task."""
 
 LONGEST = 8_000
 """Characters of a task, and of a result, that are kept."""
@@ -163,23 +160,21 @@ class AgentMemory:
     def recent(self, limit: int = 10, *, agent: str | None = None) -> list[Session]:
         """Return the last `limit` sessions, of `agent` if one is named, the newest first."""
         where = "" if agent is None else "WHERE agent_name = :agent"
-        query = f"SELECT {_COLUMNS} FROM sessions {where} ORDER BY id DESC LIMIT :limit"  # noqa: S608
         values = {"agent": _storable(agent or ""), "limit": _most(limit)}
-        return self._existing(lambda connection: _sessions(connection, query, values), [])
+        return self._selected(f"{where} ORDER BY id DESC LIMIT :limit", values)
+
+    def get(self, session_id: int) -> Session | None:
+        """Return the session with the id `session_id`, None if there is none."""
+        return next(iter(self._selected("WHERE id = ?", (_most(session_id),))), None)
+
+    def of_run(self, run_id: str) -> Session | None:
+        """Return the last session whose metadata has this `run_id`, None if there is none; looks at every session."""
+        named = "CASE WHEN json_valid(metadata) THEN json_extract(metadata, '$.run_id') END"
+        return next(iter(self._selected(f"WHERE {named} = ? ORDER BY id DESC LIMIT 1", (_storable(run_id),))), None)
 
     def stats(self) -> dict[str, Any]:
         """Return counts: sessions, successes and success_rate, in all and by agent, and the ten most repeated_tasks."""
-        nothing: Counts = ([], [])
-        agents, repeated = self._existing(_counts, nothing)
-        total = sum(agent["sessions"] for agent in agents)
-        successes = sum(agent["successes"] for agent in agents)
-        return {
-            "sessions": total,
-            "successes": successes,
-            "success_rate": _rate(successes, total),
-            "agents": agents,
-            "repeated_tasks": repeated,
-        }
+        return self._existing(session_counts.counted, session_counts.counted(None))
 
     def prune(self, older_than_days: float) -> int:
         """Remove the sessions that are older, give the space back, and return how many went."""
@@ -194,8 +189,11 @@ class AgentMemory:
             last = batch[-1].id
 
     def _after(self, last: int) -> list[Session]:
-        query = f"SELECT {_COLUMNS} FROM sessions WHERE id > ? ORDER BY id LIMIT ?"  # noqa: S608
-        return self._existing(lambda connection: _sessions(connection, query, (last, _BATCH)), [])
+        return self._selected("WHERE id > ? ORDER BY id LIMIT ?", (last, _BATCH))
+
+    def _selected(self, which: str, values: Sequence[Any] | Mapping[str, Any]) -> list[Session]:
+        query = f"SELECT {_COLUMNS} FROM sessions {which}"  # noqa: S608
+        return self._existing(lambda connection: _sessions(connection, query, values), [])
 
     def _open(self) -> sqlite3.Connection:
         connection = connect(self.path, migrations=_MIGRATIONS)
@@ -316,32 +314,6 @@ def _read(metadata: str | None) -> dict[str, Any]:
     except ValueError:
         return {}
     return value if isinstance(value, dict) else {}
-
-
-def _counts(connection: sqlite3.Connection) -> Counts:
-    """Return the counts by agent and the tasks that were given most often; each is read from an index alone."""
-    sessions = connection.execute("SELECT agent_name, count(*) FROM sessions GROUP BY 1 ORDER BY 2 DESC, 1").fetchall()
-    # the + keeps SQLite from walking the index of agents and looking at every row
-    failures = dict(
-        connection.execute("SELECT agent_name, count(*) FROM sessions WHERE success = 0 GROUP BY +agent_name")
-    )
-    agents = [_agent_counts(name, count, failures.get(name, 0)) for name, count in sessions]
-    repeated = connection.execute(
-        "SELECT task_hash, task, times FROM sessions JOIN (SELECT max(id) AS last, count(*) AS times FROM sessions "
-        "GROUP BY task_hash HAVING times > 1 ORDER BY times DESC, last DESC LIMIT 10) ON id = last "
-        "ORDER BY times DESC, last DESC"
-    )
-    return agents, [{"task_hash": code, "task": task, "sessions": times} for code, task, times in repeated]
-
-
-def _agent_counts(name: str, sessions: int, failures: int) -> dict[str, Any]:
-    successes = sessions - failures
-    rate = _rate(successes, sessions)
-    return {"agent_name": name, "sessions": sessions, "successes": successes, "success_rate": rate}
-
-
-def _rate(part: int, whole: int) -> float:
-    return round(part / whole, 4) if whole else 0.0
 
 
 def _storable(text: str) -> str:

@@ -48,6 +48,11 @@ class Summary:
     seconds: float
 
 
+def is_id(text: str) -> bool:
+    """Say whether `text` is the whole id of a run, of a workflow or of one agent."""
+    return _ID.fullmatch(text) is not None
+
+
 def run_ids(directory: Path) -> list[str]:
     """Return the ids of the runs in `directory`, the newest first."""
     try:
@@ -70,6 +75,8 @@ def find_run(directory: Path, spelling: str, *, secret: Secret, workflow: str | 
     if last := _LAST.fullmatch(spelling):
         return _unlinked(directory / _before_last(directory, int(last[1] or 0), secret, workflow))
     fitting = [i for i in ids if spelling and i.startswith(spelling)]
+    if not fitting and is_id(spelling):  # all ids are alike, so that none is close
+        raise _unknown(spelling)
     if not fitting:
         raise NotFound("run", spelling, [*("last", "last~1")[: len(ids)], *ids[:5]])
     own = [i for i in fitting if head(directory / i, secret)] or fitting
@@ -77,6 +84,12 @@ def find_run(directory: Path, spelling: str, *, secret: Secret, workflow: str | 
         few = ", ".join(own[:5])
         raise UsageError(f"'{spelling}' is the beginning of {len(own)} runs", hint=f"write more of it: {few}")
     return _telling(_unlinked(directory / own[0]), secret)
+
+
+def _unknown(run_id: str) -> NotFound:
+    error = NotFound("run", run_id)
+    error.hint = "runs of single agents are in 'claude-force memory recent'"
+    return error
 
 
 def _before_last(directory: Path, number: int, secret: Secret, workflow: str | None) -> str:

@@ -21,18 +21,12 @@ BUSY_SECONDS = 10.0
 """How long a statement waits for other writers."""
 
 
-def connect(
-    path: Path,
-    *,
-    migrations: Sequence[Sequence[str]],
-    application_id: int = 0,
-    synchronous: str = "NORMAL",
-) -> sqlite3.Connection:
+def connect(path: Path, *, migrations: Sequence[Sequence[str]], application_id: int = 0) -> sqlite3.Connection:
     """Open the database at `path` in WAL mode, made 0600 in directories 0700 if absent, its tables up to date.
 
     `migrations[n]` holds the statements that lead from `PRAGMA user_version` n to n + 1. `application_id`, unless 0,
-    marks the file as ours: another program's is refused. What cannot be written is opened for reading. `synchronous`
-    is NORMAL (a power failure may take the last commits, a killed process takes none) or FULL (0.3 ms more a commit).
+    marks the file as ours: another program's is refused. What cannot be written is opened for reading. A power failure
+    may take the last commits, a killed process takes none.
 
     The connection is in autocommit mode, write through `transaction`; threads may share it if they take turns.
     Raises OSError, and sqlite3.Error: see `is_damage`; NotSupportedError where a newer version made the file.
@@ -41,12 +35,12 @@ def connect(
     with suppress(FileExistsError):  # SQLite would make it as the umask says, and gives -wal and -shm its mode
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
     try:
-        return _prepared(str(path), migrations, application_id, synchronous)
+        return _prepared(str(path), migrations, application_id)
     except sqlite3.OperationalError as error:
         if not is_read_only(error) or not path.is_file():
             raise
         # reading a WAL database writes to its -shm, unless nothing is said to change
-        return _prepared(f"{path.absolute().as_uri()}?immutable=1", migrations, application_id, synchronous)
+        return _prepared(f"{path.absolute().as_uri()}?immutable=1", migrations, application_id)
 
 
 @contextmanager
@@ -55,8 +49,10 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
 
     IMMEDIATE: a transaction that begins by reading fails at once, without waiting, if another one writes meanwhile.
     """
-    connection.execute("BEGIN IMMEDIATE")
+    if connection.in_transaction:  # an interrupt came as it began, and nobody was there to end it
+        connection.rollback()
     try:
+        connection.execute("BEGIN IMMEDIATE")
         yield
         connection.execute("COMMIT")
     except BaseException:
@@ -95,14 +91,12 @@ def _code(error: Exception) -> int:
     return getattr(error, "sqlite_errorcode", None) or 0
 
 
-def _prepared(
-    name: str, migrations: Sequence[Sequence[str]], application_id: int, synchronous: str
-) -> sqlite3.Connection:
+def _prepared(name: str, migrations: Sequence[Sequence[str]], application_id: int) -> sqlite3.Connection:
     connection = sqlite3.connect(
         name, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, uri=name.startswith("file:")
     )
     try:
-        connection.execute(f"PRAGMA synchronous = {synchronous}")
+        connection.execute("PRAGMA synchronous = NORMAL")  # FULL: 0.3 ms more a commit
         version = _version(connection, len(migrations), application_id)
         if version < len(migrations):
             _migrate(connection, migrations, application_id)

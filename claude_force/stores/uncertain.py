@@ -22,7 +22,7 @@ _OF_MONTH = "SELECT * FROM uncertain_calls WHERE day >= ? ORDER BY rowid"
 _OPEN = "SELECT * FROM uncertain_calls WHERE ref = ? AND settled IS NULL"
 _SETTLE = "UPDATE uncertain_calls SET settled = ?, settled_at = ? WHERE ref = ? AND settled IS NULL"
 _CORRECT = (
-    "UPDATE spent SET amount = min(max(0, amount - :charged + :cost), 4000000000000000000), "
+    "UPDATE spent SET amount = min(amount - min(:charged, uncertain, amount) + :cost, 4000000000000000000), "
     "uncertain = max(0, uncertain - :charged) WHERE scope = :scope AND period = :period"
 )
 
