@@ -28,29 +28,46 @@ def main() -> NoReturn:
         sys.exit(f"claude-force: error: needs Python 3.11 or later, this is {version}")
     # what a start makes is there to stay: to look through it for garbage again and again takes 4 ms
     gc.set_threshold(50_000, 20, 20)
-    _listen()
     try:
+        _listen()
+        _wait_for_readers()
         from .cli import main as run  # here, so that Ctrl-C during the import ends as it does later
 
         status = run()
     except KeyboardInterrupt:
         status = 130
+    except SystemExit as end:  # argparse, when it has shown its help
+        status = end.code if isinstance(end.code, int) else 0
     if status == 130:
         _end_interrupted()
-    _flush()
-    os._exit(status)
+    unwritten = _flushed()
+    os._exit(status or unwritten)
 
 
-def _flush() -> None:
-    """Let go of what a reader that went away will not take: the interpreter would end with 120 for it."""
+def _wait_for_readers() -> None:
+    """Have a write wait for a slow reader: some parents leave their pipes so that what does not fit is lost."""
     for stream in (sys.stdout, sys.stderr):
         try:
-            if stream:
-                stream.flush()
-        except OSError:
-            nothing = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nothing, stream.fileno())
-            os.close(nothing)
+            if stream and os.name == "posix":
+                os.set_blocking(stream.fileno(), True)
+        except (OSError, ValueError):  # it is closed, which is found out when it is written to
+            continue
+
+
+def _flushed() -> int:
+    """Write what is still unwritten, and return the status of that: a reader that went away costs none."""
+    try:
+        if sys.stderr:
+            sys.stderr.flush()
+        if sys.stdout:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        return 0
+    except OSError as error:
+        from .output import tell_unwritten  # loaded by then, and not before it is needed
+
+        return tell_unwritten(error)
+    return 0
 
 
 def _listen() -> None:

@@ -61,13 +61,17 @@ def text_of(data: bytes, name: str) -> str:
         raise ValidationError(f"{name}: {error}", hint="give UTF-8 text; iconv can convert it") from None
 
 
-def check_size(files: Sequence[Document], others: int) -> None:
-    """Raise ValidationError, naming the largest file, if `files` and `others` bytes pass what one request may hold."""
-    sizes = [(len(f.text.encode("utf-8", "surrogatepass")), f.name) for f in files]
-    total = others + sum(size for size, _ in sizes)
+def check_size(files: Sequence[Document], task: str) -> None:
+    """Raise ValidationError, naming the largest file, if `files` and `task` pass what one request may hold."""
+    sizes = [(_bytes(f.text), f.name) for f in files]
+    total = _bytes(task) + sum(size for size, _ in sizes)
     if total > LARGEST_REQUEST:
         size, name = max(sizes, default=(0, ""))
         about = f"; the largest file is {name} with {size / 2**20:.1f} MiB" if name else ""
         raise ValidationError(
             f"the request has {total / 2**20:.1f} MiB, the API takes 32{about}", hint="attach less, or split the work"
         )
+
+
+def _bytes(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))

@@ -1,7 +1,8 @@
-"""Settings: the user's and the project's `claude.json`, the environment and the command line as one record.
+"""Settings: the user's and the project's `claude.json` and the environment as one record.
 
-This module knows who may set what. It does not know what the steps of a workflow or an alert mean: it hands those on as
-they were written, to the modules that do.
+This module knows who may set what. It does not know the command line, whose flags count for more and are the commands'
+business, nor what the steps of a workflow or an alert mean: it hands those on as they were written, to the modules
+that do.
 """
 
 from __future__ import annotations
@@ -99,15 +100,13 @@ class Settings:
     user_prices: Mapping[str, Any] = field(default_factory=dict)
     """Those of `prices` that do not come from the project."""
     origins: Mapping[str, str] = field(default_factory=dict, compare=False)
-    """By key path: `built in`, the path of a file, the name of a variable, or `command line`."""
+    """By key path: `built in`, the path of a file, or the name of a variable."""
 
 
-def load(
-    *, user: Path | None, project: Path | None, environment: Mapping[str, str], flags: Mapping[str, object]
-) -> tuple[Settings, list[str]]:
+def load(*, user: Path | None, project: Path | None, environment: Mapping[str, str]) -> tuple[Settings, list[str]]:
     """Return the settings of all layers, the nearest winning, and warnings of one line each.
 
-    A file that is not there counts as empty. `flags` is keyed by key path; None means not given. Raises ConfigError.
+    A file that is not there counts as empty. Raises ConfigError.
     """
     warnings: list[str] = []
     layers: list[tuple[str, Layer]] = []
@@ -123,7 +122,6 @@ def load(
         layer = _located(_flat(document, str(project), warnings), project, _root(project))
         layers.append((str(project), without_lower_prices(layer, _priced(layers), project, place, warnings)))
     layers += _from_environment(environment)
-    layers += [("command line", _given(path, value)) for path, value in flags.items() if value is not None]
     return _settings(layers, str(project)), warnings
 
 
@@ -213,7 +211,8 @@ def _from_environment(environment: Mapping[str, str]) -> Iterator[tuple[str, Lay
     for variable, path in ENVIRONMENT.items():
         if text := environment.get(variable, "").strip():
             value = _number_in(text) if path.startswith("performance.") else text
-            yield variable, _given(path, value, variable)
+            section, _, key = path.partition(".")
+            yield variable, _flat({section: {key: value} if key else value}, variable, [])
 
 
 def _number_in(text: str) -> object:
@@ -221,15 +220,6 @@ def _number_in(text: str) -> object:
         return json.loads(text)
     except (ValueError, RecursionError):
         return text
-
-
-def _given(path: str, value: object, where: str = "command line") -> Layer:
-    section, _, key = path.partition(".")
-    unknown: list[str] = []
-    layer = _flat({section: {key: value} if key else value}, where, unknown)
-    if unknown:
-        raise ConfigError(unknown[0])
-    return _located(layer, Path("claude.json"))
 
 
 def _flat(document: dict[str, Any], where: str, warnings: list[str]) -> Layer:

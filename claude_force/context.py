@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from typing import Any, Protocol
 
     from .client import Transport
-    from .pools import Flights
+    from .pools import SingleFlight
     from .records import Outcome, Reply
     from .spending import Spending
     from .tape import Tape
@@ -44,7 +44,7 @@ class RunContext:
     abort: Callable[[], object]
     """Ends every call in flight."""
     pool: Pool
-    flights: Flights
+    flights: SingleFlight
     jobs: int = 10
     stop_on_error: bool = True
     deadline: float | None = None

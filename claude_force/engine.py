@@ -30,7 +30,7 @@ class Engine:
     def __init__(self, workspace: Workspace) -> None:
         """Open nothing yet."""
         self._workspace = workspace
-        self._flights = pools.Flights()
+        self._flights = pools.SingleFlight()
         self._transport: Transport | None = None
         self._opening = Lock()
         self._pools: dict[int, Executor] = {}
@@ -141,7 +141,7 @@ class Engine:
         """Return where the calls of `plan` are made; threads serve all runs of this workspace that want as many."""
         alone = len(plan.jobs) == 1 and plan.workflow.steps[0].foreach is None
         if alone and self._transport is None:
-            return pools.Aside()  # the stores are opened while the first answer is awaited
+            return pools.ThreadPerCall()  # the stores are opened while the first answer is awaited
         if alone or count == 1:
             return pools.Inline()
         if count not in self._pools:

@@ -13,6 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+    from typing import BinaryIO
 
 try:
     import fcntl
@@ -22,6 +23,8 @@ except ImportError:  # Windows
 
 NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 """A link in a repository must not choose which file is written; Windows has none."""
+NO_WAIT = getattr(os, "O_NONBLOCK", 0)
+"""Opening a pipe waits for nobody then; it means nothing for a file."""
 
 
 def private_directory(path: Path) -> Path:
@@ -44,10 +47,21 @@ def read_regular(path: Path, limit: int) -> bytes:
 
     Only of a regular file: a pipe or a terminal, which a repository's link may name, would be waited for.
     """
-    if not stat.S_ISREG(os.stat(path).st_mode):
-        raise OSError(None, "not a regular file", str(path))
+    require_regular(path)
     with open(path, "rb") as stream:
         return stream.read(limit)
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open the file at `path` for reading, without a buffer; raises OSError as `read_regular` does."""
+    require_regular(path)
+    return open(path, "rb", buffering=0)
+
+
+def require_regular(path: Path) -> None:
+    """Raise OSError unless a regular file, or a link to one, lies at `path`."""
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise OSError(None, "not a regular file", str(path))
 
 
 def write_atomic(path: Path, data: bytes, *, mode: int = 0o600) -> None:

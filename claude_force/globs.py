@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    _Seen = set[tuple[str, int]]
+    """Directories that were gone through, each with the number of parts of the pattern that it was for."""
+
 _MADE = {"node_modules", "__pycache__", "site-packages"}
 
 
@@ -36,22 +39,23 @@ def expand(root: Path, pattern: str) -> list[str]:
     if not path.parts or path.is_absolute() or ".." in path.parts:
         return []
     parts = [part for before, part in pairwise(("", *path.parts)) if not before == part == "**"]
-    return sorted(set(_walk(os.path.realpath(root), parts, "")))
+    return sorted(set(_walk(os.path.realpath(root), parts, "", set())))
 
 
-def _walk(root: str, parts: Sequence[str], at: str) -> Iterator[str]:
+def _walk(root: str, parts: Sequence[str], at: str, seen: _Seen) -> Iterator[str]:
+    """Yield what fits `parts` below `at`; without `seen`, all ways for several `**` to share a path would be tried."""
     first, rest = parts[0], parts[1:]
     if first == "**":
-        for directory in _directories(root, at):
-            yield from _walk(root, rest or ["*"], directory)
+        for directory in _directories(root, at, len(parts), seen):
+            yield from _walk(root, rest or ["*"], directory, seen)
     elif _is_literal(first, os.path.join(root, at)):
-        yield from _descend(root, first, rest, at)
+        yield from _descend(root, first, rest, at, seen)
     else:
         fits = re.compile(translate(first)).match
         for name, _ in _entries(root, at):
             visible = not name.startswith(".") or first.startswith(".")
             if fits(name) and visible and not (rest and _is_made(root, at + name)):
-                yield from _descend(root, name, rest, at)
+                yield from _descend(root, name, rest, at, seen)
 
 
 def _is_literal(part: str, directory: str) -> bool:
@@ -59,21 +63,28 @@ def _is_literal(part: str, directory: str) -> bool:
     return not is_pattern(part) or (brackets_only and os.path.lexists(os.path.join(directory, part)))
 
 
-def _descend(root: str, name: str, rest: Sequence[str], at: str) -> Iterator[str]:
+def _descend(root: str, name: str, rest: Sequence[str], at: str, seen: _Seen) -> Iterator[str]:
     path = os.path.join(root, at + name)
     if _leads_out(root, path):
         return
     if rest and os.path.isdir(path):
-        yield from _walk(root, rest, f"{at}{name}/")
+        yield from _walk(root, rest, f"{at}{name}/", seen)
     elif not rest and os.path.isfile(path):
         yield at + name
 
 
-def _directories(root: str, at: str) -> Iterator[str]:
-    """Yield `at` and every directory below it that is worth entering; a link is not, it could lead in a circle."""
+def _directories(root: str, at: str, left: int, seen: _Seen) -> Iterator[str]:
+    """Yield `at` and every directory below it that is worth entering; a link is not, it could lead in a circle.
+
+    One that was yielded before, with as much of the pattern `left`, is not yielded again.
+    """
     waiting = [at]
     while waiting:
-        yield (at := waiting.pop())
+        at = waiting.pop()
+        if (at, left) in seen:
+            continue
+        seen.add((at, left))
+        yield at
         for name, is_directory in _entries(root, at):
             if is_directory and not name.startswith(".") and not _is_made(root, at + name):
                 waiting.append(f"{at}{name}/")

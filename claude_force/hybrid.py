@@ -1,4 +1,4 @@
-"""The public Python API with routing: each task gets the cheapest model that serves it."""
+"""The public Python API with routing: the task has a say in which model it is given."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ _STATE = (
     *("metrics", "metrics/executions.jsonl", "metrics/index.db", "metrics/rollups", "metrics/segments"),
     *("cache", "cache/responses.db", "cache/embeddings.db", "runs", "locks", "holders", "agent_memory.db", "state.db"),
 )
-"""What is written below `.claude`."""
+"""What is written in place below `.claude`: all else is renamed into its place, or not opened where it is a link."""
 
 
 def _refuse_ways_out(state: Path) -> None:

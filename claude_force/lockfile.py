@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
     Entries = dict[str, dict[str, Any]]
     Lock = dict[str, Any]
+    Difference = tuple[str, ...]
+    """Its kind, a key of the tables of words, and what they name."""
 
 NAME = "claude-force.lock"
 VERSION = 1
@@ -60,26 +62,17 @@ def resolved(source: Workflow, plan: Callable[..., Plan]) -> Plan:
 
 def drift(locked: Lock, now: Lock) -> list[str]:
     """Return in words how what is used `now` differs from what was locked; what is locked besides does not count."""
-    found = [] if locked["price_version"] == now["price_version"] else [_priced(locked, now)]
-    for kind in KINDS:
-        for name, entry in sorted(now[kind].items()):
-            what = f"{kind.removesuffix('s')} '{name}'"
-            if (old := locked[kind].get(name)) is None:
-                found.append(f"{what} is not in it")
-            else:
-                found += _changes(what, old, entry)
-    return found
+    return [_FOUND[kind].format(*facts) for kind, *facts in _drift(locked, now)]
 
 
 def differences(locked: Lock, now: Lock) -> list[str]:
     """Return what `drift` does, and what is locked but no longer used, and another default model."""
-    gone = [
-        f"{kind.removesuffix('s')} '{name}' is no longer used"
-        for kind in KINDS
-        for name in sorted(locked[kind].keys() - now[kind].keys())
-    ]
-    old, new = locked["default_model"], now["default_model"]
-    return [*drift(locked, now), *gone, *([] if old == new else [f"the default model is now {new}, not {old}"])]
+    return [_FOUND[kind].format(*facts) for kind, *facts in _differences(locked, now)]
+
+
+def changes(locked: Lock, now: Lock) -> list[str]:
+    """Return the same as `differences`, in the words for what has been written in the place of `locked`."""
+    return [_WRITTEN[kind].format(*facts) for kind, *facts in _differences(locked, now)]
 
 
 def merged(locked: Lock, now: Lock) -> Lock:
@@ -107,6 +100,47 @@ def read(path: Path) -> Lock | None:
         hint = "claude-force lock writes it anew; a merge may have left its marks in it"
         raise ConfigError(f"{path} is no lock file of version {VERSION}", hint=hint)
     return dict(lock)
+
+
+_FOUND = {
+    "added": "{} is not in it",
+    "changed": "{} has changed",
+    "removed": "{} is no longer used",
+    "model": "{} is now {}, not {}",
+    "prices": "the prices are those of {}, not of {}",
+}
+_WRITTEN = {
+    "added": "added {}",
+    "changed": "changed {}",
+    "removed": "removed {}",
+    "model": "changed {0} from {2} to {1}",
+    "prices": "changed the prices from those of {1} to those of {0}",
+}
+"""Words by the kind of a difference: about a lock that stays, and about one that took its place."""
+
+
+def _differences(locked: Lock, now: Lock) -> Iterator[Difference]:
+    yield from _drift(locked, now)
+    for kind in KINDS:
+        for name in sorted(locked[kind].keys() - now[kind].keys()):
+            yield "removed", _what(kind, name)
+    if (old := locked["default_model"]) != (new := now["default_model"]):
+        yield "model", "the default model", new, old
+
+
+def _drift(locked: Lock, now: Lock) -> Iterator[Difference]:
+    if locked["price_version"] != now["price_version"]:
+        yield "prices", now["price_version"], locked["price_version"]
+    for kind in KINDS:
+        for name, entry in sorted(now[kind].items()):
+            if (old := locked[kind].get(name)) is None:
+                yield "added", _what(kind, name)
+            else:
+                yield from _changes(_what(kind, name), old, entry)
+
+
+def _what(kind: str, name: str) -> str:
+    return f"{kind.removesuffix('s')} '{name}'"
 
 
 def _is_lock(value: Any) -> bool:
@@ -173,24 +207,20 @@ def _digest(value: Any) -> str:
     return sha256(canonical(value).encode()).hexdigest()
 
 
-def _changes(what: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
+def _changes(what: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Difference]:
     if old["sha256"] != new["sha256"]:
-        yield f"{what} has changed"
+        yield "changed", what
     if "model" in new and old.get("model", new["model"]) != new["model"]:
-        yield f"the model of {what} is now {new['model']}, not {old['model']}"
+        yield "model", f"the model of {what}", new["model"], old["model"]
     yield from _other_models(what, old.get("models", {}), new.get("models", {}))
 
 
-def _other_models(what: str, old: Mapping[str, str], new: Mapping[str, str]) -> Iterator[str]:
-    """Yield one text for all steps that went from one model to the same other one."""
+def _other_models(what: str, old: Mapping[str, str], new: Mapping[str, str]) -> Iterator[Difference]:
+    """Yield one difference for all steps that went from one model to the same other one."""
     moved: dict[tuple[str, str], list[str]] = {}
     for step in old.keys() & new.keys():
         if old[step] != new[step]:
             moved.setdefault((old[step], new[step]), []).append(step)
     for (before, after), steps in sorted(moved.items()):
         listed = ", ".join(f"'{step}'" for step in sorted(steps))
-        yield f"the model of step{'s' * (len(steps) > 1)} {listed} of {what} is now {after}, not {before}"
-
-
-def _priced(locked: Lock, now: Lock) -> str:
-    return f"the prices are those of {now['price_version']}, not of {locked['price_version']}"
+        yield "model", f"the model of step{'s' * (len(steps) > 1)} {listed} of {what}", after, before

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from .errors import ConfigError
 from .files import read_regular, write_atomic
+from .records import finite
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -126,16 +127,10 @@ def _decode(data: bytes) -> tuple[Any, dict[str, None]]:
         return found
 
     text = data.decode("utf-8-sig")
-    document = json.loads(text, object_pairs_hook=last_wins, parse_float=_finite, parse_constant=_finite)
+    document = json.loads(text, object_pairs_hook=last_wins, parse_float=finite, parse_constant=finite)
     if "\\ud" in text.lower():  # half a surrogate pair is no character: it can be neither printed nor sent
         json.dumps(document, ensure_ascii=False).encode()
     return document, repeated
-
-
-def _finite(text: str) -> float:
-    if not abs(value := float(text)) < float("inf"):  # NaN neither
-        raise ValueError(text)
-    return value
 
 
 def _is_deep(document: Any) -> bool:

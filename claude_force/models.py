@@ -15,7 +15,7 @@ from types import MappingProxyType
 
 from .errors import NotFound
 from .frozen import dataclass, field
-from .records import EFFORTS
+from .records import EFFORTS, PRICES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,11 +25,12 @@ if TYPE_CHECKING:
     from .records import Usage
 
     Prices = Mapping[str, Mapping[str, Any]]
-    """Model name to USD per million tokens: `input` and `output`, and optionally the names of `_CACHE_PRICES`."""
+    """Model name to USD per million tokens: `input` and `output`, and optionally the rest of `records.PRICES`."""
 
-_CACHE_PRICES = ("cache_write_5m", "cache_write_1h", "cache_read")
 _NO_PRICES: Prices = MappingProxyType({})
 _WEB_SEARCH = 10_000_000  # nanodollars: 10 USD per 1,000 searches
+_FOR_PEOPLE = ("kept_until", "unverified")
+"""Fields of the table that only those read who keep it up to date."""
 _NEWER_MODEL = r"claude-(?:haiku|sonnet|opus|fable|mythos)-\d{1,2}(?:-\d{1,2})?(?:-\d{8})?"
 
 
@@ -49,14 +50,10 @@ class Model:
     """Counts about a third more tokens for the same text than the models up to 4.6 do."""
     aliases: tuple[str, ...] = ()
     released: str | None = None
-    kept_until: str | None = None
-    """The day before which it will not be retired."""
     deprecated: str | None = None
     retired: str | None = None
     """The day from which requests fail; may lie ahead."""
     successor: str | None = None
-    unverified: tuple[str, ...] = ()
-    """Fields that no official page was seen to confirm."""
     known: bool = True
     prices: tuple[dict[str, Any], ...] = field(default=(), repr=False, compare=False)
     """Rows as in the file, the oldest first."""
@@ -161,7 +158,7 @@ def price_rows(*, prices: Prices = _NO_PRICES, on: str | None = None) -> list[di
 
 def _price_row(model: Model, prices: Prices, on: str | None) -> dict[str, Any]:
     rates = _rates(model.id, 0, on=on, prices=prices) or {}
-    per_million = {name: rates[name] / 1000 if name in rates else None for name in ("input", "output", *_CACHE_PRICES)}
+    per_million = {name: rates[name] / 1000 if name in rates else None for name in PRICES}
     names = [short for short, name in _table()["short_names"].items() if name == model.id]
     return {
         "id": model.id,
@@ -184,8 +181,9 @@ def _table() -> dict[str, Any]:
 
 
 def _model(row: dict[str, Any]) -> Model:
-    lists = {name: tuple(row.get(name, ())) for name in ("aliases", "unverified", "prices")}
-    return Model(**{**row, **lists, "efforts": tuple(row["efforts"].split())})
+    facts = {name: value for name, value in row.items() if name not in _FOR_PEOPLE}
+    lists = {name: tuple(row.get(name, ())) for name in ("aliases", "prices")}
+    return Model(**{**facts, **lists, "efforts": tuple(row["efforts"].split())})
 
 
 @cache
@@ -274,7 +272,7 @@ def _per_token(row: Mapping[str, Any]) -> dict[str, int]:
     """Return nanodollars per token; a cache price that is not given is the usual multiple of the input price."""
     fresh = _nanodollars(row["input"])
     usual = {"cache_write_5m": _divided(fresh * 5, 4), "cache_write_1h": fresh * 2, "cache_read": _divided(fresh, 10)}
-    given = {name: _nanodollars(row[name]) for name in ("output", *_CACHE_PRICES) if name in row}
+    given = {name: _nanodollars(row[name]) for name in PRICES[1:] if name in row}
     return {"input": fresh, **usual, **given}
 
 

@@ -1,4 +1,7 @@
-"""The only module that prints. stdout carries the result, stderr everything else."""
+"""The only module that prints, save that argparse shows help and version itself.
+
+stdout carries the result, stderr everything else.
+"""
 
 from __future__ import annotations
 
@@ -203,6 +206,13 @@ def refuse_closed_stdout() -> int:
     """Say that stdout is closed, before an answer is paid for that nobody could get; return the exit status."""
     if sys.stderr:
         sys.stderr.write("claude-force: error: stdout is closed; let it go to a file or to /dev/null\n")
+    return 1
+
+
+def tell_unwritten(error: OSError) -> int:
+    """Say that what was to be printed could not be written in the end; return the exit status."""
+    if sys.stderr:
+        sys.stderr.write(f"claude-force: error: cannot write to stdout: {reason(error)}\n")
     return 1
 
 

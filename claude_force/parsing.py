@@ -55,6 +55,7 @@ COMMANDS = {
     "metrics verify": ("metrics", "verify", "add everything up again and compare"),
     "memory search": ("memory", "search", "the past sessions that are most like a text"),
     "memory recent": ("memory", "recent", "the last sessions"),
+    "memory show": ("memory", "show", "the task and the result of one session"),
     "memory stats": ("memory", "stats", "how often each agent succeeded, and repeated tasks"),
     "memory prune": ("memory", "prune", "forget old sessions"),
     "memory export": ("memory", "export", "every session, as JSON"),
@@ -104,7 +105,7 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     parser = build(command)
     args: argparse.Namespace
     args, extra = parser.parse_known_args(words)
-    if "--" in extra or any(word[:1] != "-" for word in extra):  # perhaps an option stands between two arguments
+    if any(word[:1] != "-" or word in {"-", "--"} for word in extra):  # perhaps an option stands between two arguments
         parser = build(command, mixed=True)
         args, extra = parser.parse_known_args(words)
     if extra:
@@ -184,6 +185,9 @@ class Parser(argparse.ArgumentParser):
             with suppress(TypeError):  # a choice between an argument and an option cannot be mixed
                 return self.parse_known_intermixed_args(args, namespace)
         return super().parse_known_args(args, namespace)
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        (file or sys.stderr).write(message)  # argparse passes over what cannot be written
 
     def error(self, message: str) -> NoReturn:
         """Raise UsageError."""

@@ -8,13 +8,13 @@ from __future__ import annotations
 import json
 from functools import cache, partial
 
-from . import attachments, globs, listing, prompt
+from . import attachments, globs, prompt
 from .errors import NotFound, UsageError, ValidationError
 from .frozen import dataclass, replace
-from .models import estimate_tokens, find
+from .models import find
 from .prompt import fence
 from .records import Document, Outcome, Step, Workflow, canonical
-from .templates import names, render, sole_name
+from .templates import names, origin, render, sole_name, step_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -134,6 +134,8 @@ def items(plan: Plan, step: Step, outcomes: Mapping[str, Outcome]) -> Sequence[I
         return None
     if (known := plan.jobs[step.id].items) is not None:
         return known
+    from . import listing  # which few steps need
+
     name = sole_name(str(step.foreach)) or ""
     listed = listing.values(_output(name, outcomes), where=f"step '{step.id}': foreach", name=f"{{{{{name}}}}}")
     return [Item(value, quoted=True) for value in listed]
@@ -160,12 +162,13 @@ def request(
 ) -> Request:
     """Return the request of one call, with what earlier steps put out; reads its files unless they are `attached`.
 
-    Raises ValidationError as `files` does, and for a request above 32 MiB.
+    Raises UsageError for an empty task; ValidationError as `files` does, for an item that lacks what the task names,
+    for a request above 32 MiB, and for a prompt far beyond what the model takes.
     """
     task, quotes = _task(plan, job.step, outcomes, item)
     if attached is None:
         attached = files(plan, job, item)
-    attachments.check_size(attached, len(task))
+    attachments.check_size(attached, task)
     if not task.strip():
         raise UsageError(f"step '{job.step.id}': the task is empty", hint="say what the agent shall do")
     built = prompt.build(
@@ -187,7 +190,7 @@ def request(
 
 def _check_context(request: Request, model: Model, attached: Sequence[Document]) -> None:
     """Raise ValidationError for a prompt far beyond what `model` takes; whether a smaller one fits, the API knows."""
-    tokens = sum(estimate_tokens(block.text, model.id) for block in (*request.system, *request.user))
+    tokens = prompt.estimated_tokens(request)
     if tokens > _OVERESTIMATE * model.context_tokens:
         largest = max(attached, key=lambda file: len(file.text), default=None)
         about = f"; the largest file is {largest.name}" if largest else ""
@@ -196,8 +199,11 @@ def _check_context(request: Request, model: Model, attached: Sequence[Document])
 
 
 def named_outputs(step: Step) -> list[str]:
-    """Return the steps whose outputs the task of `step` names; if none, it is given those of all its dependencies."""
-    return [n.removeprefix("steps.").removesuffix(".output") for n in names(step.task) if n.startswith("steps.")]
+    """Return the ids of the steps whose outputs the task of `step` names.
+
+    A step whose task names none is sent the outputs of all its dependencies.
+    """
+    return [named for name in names(step.task) if (named := step_of(name))]
 
 
 def value_of(plan: Plan, name: str, outcomes: Mapping[str, Outcome], item: Item | None) -> str:
@@ -206,7 +212,7 @@ def value_of(plan: Plan, name: str, outcomes: Mapping[str, Outcome], item: Item 
         return plan.task
     if name.startswith("input."):
         return plan.inputs[name.removeprefix("input.")]
-    if name.startswith("steps."):
+    if origin(name) == "steps":
         return _output(name, outcomes)
     return _item_value(name, item)
 
@@ -273,7 +279,7 @@ def _task(plan: Plan, step: Step, outcomes: Mapping[str, Outcome], item: Item | 
     def value(name: str) -> str:
         nonlocal quoted
         text = value_of(plan, name, outcomes, item)
-        untrusted = name.startswith("steps.") or (item is not None and item.quoted and name.startswith("item"))
+        untrusted = origin(name) == "steps" or (item is not None and item.quoted and origin(name) == "item")
         if not untrusted or not text:
             return text
         quoted = True
@@ -290,11 +296,12 @@ def _task(plan: Plan, step: Step, outcomes: Mapping[str, Outcome], item: Item | 
 
 
 def _document_name(name: str) -> str:
-    return f"output of {name[6:-7]}" if name.startswith("steps.") else name
+    step_id = step_of(name)
+    return f"output of {step_id}" if step_id else name
 
 
 def _output(name: str, outcomes: Mapping[str, Outcome]) -> str:
-    outcome = outcomes.get(name.removeprefix("steps.").removesuffix(".output"))
+    outcome = outcomes.get(step_of(name) or "")
     return outcome.output if outcome else ""
 
 
@@ -322,9 +329,9 @@ def _with_files(plan: Plan) -> dict[str, Job]:
     jobs = {}
     for step_id, job in plan.jobs.items():
         used = (name for pattern in job.step.files for name in names(pattern))
-        by_item = any(name.split(".")[0] == "item" for name in used)
+        by_item = "item" in map(origin, used)
         attached = None if by_item else _attached(plan, job.step, None, known)
-        attachments.check_size((*plan.files, *(attached or ())), len(plan.task))
+        attachments.check_size((*plan.files, *(attached or ())), plan.task)
         jobs[step_id] = replace(job, files=attached, items=_known_items(plan, job.step))
     return jobs
 
@@ -334,7 +341,7 @@ def _known_items(plan: Plan, step: Step) -> tuple[Item, ...] | None:
         return None
     if isinstance(step.foreach, tuple):
         return tuple(Item(value) for value in step.foreach)
-    if (sole_name(step.foreach) or "").startswith("steps."):
+    if step_of(sole_name(step.foreach) or ""):
         return None
     found = globs.expand(plan.root, _render(plan, step.foreach))
     return tuple(Item(name, quoted=not name.isprintable()) for name in found)

@@ -1,6 +1,6 @@
-"""Where calls are made: in threads, or one after the other in the thread that asks; and equal ones only once.
+"""Where calls are made: by some threads, each by its own, or by the one that asks; and equal ones only once.
 
-Both pools have the part of `concurrent.futures.Executor` that the runner uses: `submit`, whose future calls back.
+Every pool has the part of `concurrent.futures.Executor` that the runner uses: `submit`, whose future calls back.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Inline:
             return Finished(None, error)
 
 
-class Aside:
+class ThreadPerCall:
     """Makes each call in a thread of its own, so that the caller can get other things ready meanwhile."""
 
     def submit(self, call: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Promise:
@@ -97,14 +97,14 @@ class Finished:
         call(self)
 
 
-class Flights:
+class SingleFlight:
     """The requests that are under way in this process, so that equal ones are sent once."""
 
     def __init__(self) -> None:
         self._waiting: dict[str, list[Callable[[Any, bool], object]]] = {}
         self._lock = Lock()
 
-    def board(self, key: str | None, send: Callable[[], Any], arrive: Callable[[Any, bool], object]) -> None:
+    def do(self, key: str | None, send: Callable[[], Any], arrive: Callable[[Any, bool], object]) -> None:
         """Have `arrive` called with a future and whether it is shared: that of `send`, or of an equal call under way.
 
         Calls are equal if they have the same `key`; None is equal to nothing.

@@ -104,7 +104,7 @@ def saving(prefix: Prefix, prices: Prices) -> int | None:
     return whole * (prefix.tokens - prefix.inner) // prefix.tokens
 
 
-class Convoy:
+class PrefixScheduler:
     """Which shared prefixes are being written and which can be read; used by the thread of one run alone.
 
     A call waits for another that writes what it could read, if that is cheaper and the run need not end later: it has

@@ -43,8 +43,9 @@ def build(
     The blocks come in the order in which they stay the same from call to call: the agent, its skills, the files, the
     task; `quotes` says that the task itself holds fenced documents. `marks` are the numbers of the blocks, from 0 for
     the agent, at whose ends the API's prompt cache is marked. None, for a call whose company nobody knows, marks the
-    end of the skills if it is far enough for `model`: writing costs a quarter more than a fresh read and reading at
-    most a tenth, so that pays once more than 2 of 9 such calls follow a like one within the cache's five minutes.
+    end of the skills if it is far enough for `model`. A mark makes what is before it a quarter dearer for a call that
+    writes it and at least nine tenths cheaper for one that reads it within the five minutes that the cache lives: it
+    pays where more than 2 of 9 calls read.
     """
     system = [agent.prompt, *map(_skill_text, skills)]
     if marks is None:
@@ -63,6 +64,11 @@ def build(
 def asked(request: Request) -> str:
     """Return the task of a request, with what it quotes, and without our own words before that."""
     return request.user[-1].text.removeprefix(_PREFACE).lstrip("\n")
+
+
+def estimated_tokens(request: Request) -> int:
+    """Return how many tokens the prompt of a request usually has at most."""
+    return sum(estimate_tokens(block.text, request.model) for block in (*request.system, *request.user))
 
 
 def fence(document: Document) -> str:

@@ -57,7 +57,7 @@ def secret(workspace: Workspace) -> Secret:
 
 def is_resumable(workspace: Workspace, run_id: str) -> bool:
     """Say whether the journal of the run `run_id` tells enough for --resume."""
-    from .stores.transcript import read  # as above
+    from .stores.transcript import read  # 1 ms that runs of single agents need not pay
 
     try:
         return bool(read(workspace.state / "runs" / run_id / "journal.jsonl", secret(workspace)).sessions)
@@ -67,7 +67,7 @@ def is_resumable(workspace: Workspace, run_id: str) -> bool:
 
 def new_tape(workspace: Workspace, plan: Plan, run_id: str) -> Tape:
     """Return what keeps the journal of a run of `plan` that begins."""
-    from .stores.transcript import Transcript  # as above
+    from .stores.transcript import Transcript  # 1 ms that runs of single agents need not pay
     from .tape import Tape
 
     return Tape(Transcript(), journal=journal(workspace, run_id), plan=plan)

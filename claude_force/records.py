@@ -12,17 +12,27 @@ from .frozen import dataclass, field, fields
 
 TYPE_CHECKING = False  # so that `typing`, 4 ms of every start, is never imported
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
-    from typing import Any, Literal
+    from typing import Any, Literal, TypeVar
 
     from .errors import ForceError
 
+    T = TypeVar("T")
+
     Status = Literal["ok", "cached", "failed", "skipped"]
+    Record = dict[str, Any]
+    """What is known of the API's health under a name, as a JSON object: who keeps it does not know what it says."""
+    Change = Callable[[Record | None], tuple[Record | None, T]]
+    """Makes a record of the one before, None to leave it as it is; and what else there is to return."""
 
 
+STATUSES: tuple[Status, ...] = ("ok", "cached", "failed", "skipped")
+"""How a step can end, in the order in which they are told."""
 EFFORTS = ("low", "medium", "high", "xhigh", "max")
 """How hard a model can be asked to think, as the API names it."""
+PRICES = ("input", "output", "cache_write_5m", "cache_write_1h", "cache_read")
+"""What tokens are paid for as, by the names in the table of models and in `claude.json`."""
 
 
 @dataclass(frozen=True)
@@ -160,7 +170,7 @@ def _wire(block: Block, marks: bool) -> dict[str, Any]:
 
 
 def key(request: Request) -> str:
-    """Return the SHA-256, in hex, of the canonical form of the whole request, but for what it asks to be cached."""
+    """Return the SHA-256, in hex, of the canonical form of the whole request without its marks for the prompt cache."""
     from hashlib import sha256  # loads OpenSSL: 5 ms that commands which send nothing need not pay
 
     return sha256(canonical({"request": payload(request, marks=False), "sample": request.sample}).encode()).hexdigest()
@@ -168,14 +178,14 @@ def key(request: Request) -> str:
 
 def task_hash(task: str) -> str:
     """Return the first 8 hex digits of the MD5 of `task`, by which metrics and memory know it again."""
-    from hashlib import md5  # loads OpenSSL, as above
+    from hashlib import md5  # loads OpenSSL: 5 ms
 
     return md5(task.encode("utf-8", "surrogatepass"), usedforsecurity=False).hexdigest()[:8]
 
 
 def digest(text: str) -> str:
     """Return the SHA-256 of `text` in hex."""
-    from hashlib import sha256  # as above
+    from hashlib import sha256  # loads OpenSSL: 5 ms
 
     return sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
@@ -189,6 +199,14 @@ def iso(seconds: float) -> str:
 def canonical(value: Any) -> str:
     """Return `value` as JSON that is the same for equal values: sorted keys, ASCII, no white space."""
     return dumps(value, sort_keys=True, separators=(",", ":"))
+
+
+def finite(literal: str) -> float:
+    """Return the number that a JSON decoder met; raises ValueError for NaN and infinities, which are no JSON."""
+    number = float(literal)
+    if not abs(number) < float("inf"):  # NaN neither
+        raise ValueError(f"{literal} is no JSON number")
+    return number
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ It does not know whose file it is, nor what a value means.
 from __future__ import annotations
 
 from .migration import shown
+from .records import EFFORTS, PRICES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -65,14 +66,13 @@ def _number(low: float, high: float, kind: str = "a number") -> Callable[[Any], 
 
 
 def _price(value: Any) -> str:
-    known = isinstance(value, dict) and {"input", "output"} <= value.keys() <= {*_PRICES}
-    return "" if known and not any(map(_usd, value.values())) else f"{', '.join(_PRICES)} in USD per million tokens"
+    known = isinstance(value, dict) and {"input", "output"} <= value.keys() <= {*PRICES}
+    return "" if known and not any(map(_usd, value.values())) else f"{', '.join(PRICES)} in USD per million tokens"
 
 
 _WHOLE = "a whole number"
 _CENTURY = 36_500
 """In days: no date in a reader's arithmetic overflows."""
-_PRICES = ("input", "output", "cache_write_5m", "cache_write_1h", "cache_read")
 _whether = _is(bool, "true or false")
 _whose = lambda value: "" if value in (True, False, "all") else 'true, false or "all"'  # noqa: E731 - like the others
 _usd = _number(0, 1_000_000_000)
@@ -86,7 +86,7 @@ KEYS: dict[str, Rule] = {
             "model": _text,
             "skills": names,
             "max_tokens": _number(1, 10_000_000, _WHOLE),
-            "effort": _one_of("low", "medium", "high", "xhigh", "max"),
+            "effort": _one_of(*EFFORTS),
         }
     },
     "workflows": {"*": {"description": _is(str, "a text"), "steps": _objects, "inputs": _anything}},

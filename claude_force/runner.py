@@ -15,15 +15,15 @@ from itertools import count
 from queue import Empty, SimpleQueue
 from time import monotonic
 
-from . import calls, conditions, dag
+from . import calls, dag
 from . import plan as plans
 from .agenda import Agenda
 from .calls import Call
 from .errors import BudgetExceeded, EmptyAnswer, ForceError, Interrupted, SchemaMismatch
 from .frozen import replace
 from .parts import sources
-from .prefixes import Convoy, marked, shared
-from .spending import Purse, is_unbilled
+from .prefixes import PrefixScheduler, marked, shared
+from .spending import Reservations, is_unbilled
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def run(plan: Plan, context: RunContext) -> Generator[Outcome]:
 
 
 class _Course:
-    """The state of one run; touched by the consumer's thread alone, save for the queue of arrivals and the purse."""
+    """The state of one run; touched by the consumer's thread alone, save for the queue of arrivals and what is reserved."""
 
     def __init__(self, plan: Plan, context: RunContext) -> None:
         prefixes = shared(plan)
@@ -71,7 +71,7 @@ class _Course:
         self.context = context
         self.began = monotonic()
         self.ahead = dag.remaining(plan.workflow)
-        self.convoy = Convoy(prefixes if context.jobs > 1 else (), self.ahead, context.prices or {})
+        self.prefixes = PrefixScheduler(prefixes if context.jobs > 1 else (), self.ahead, context.prices or {})
         self.agenda = Agenda(plan, now=self.now, warn=context.on_warning, stop_on_error=context.stop_on_error)
         self.ready: list[tuple[int, int, int, Call]] = []
         self.numbers = count()
@@ -79,7 +79,7 @@ class _Course:
         self.arrived: SimpleQueue[tuple[Call, Any, bool]] = SimpleQueue()
         """Calls whose answers have begun, without a future, or come to an end."""
         self.in_flight: dict[tuple[str, int | None], Call] = {}
-        self.purse = Purse(context.spending)
+        self.reservations = Reservations(context.spending)
         self.held: list[Call] = []
         """Calls that may cost more than is left, until what is set aside for those under way is known."""
         self.behind: list[Call] = []
@@ -118,7 +118,7 @@ class _Course:
         """Hand ready calls to the pool while there is room."""
         behind, self.behind = self.behind, []
         for call in behind:
-            (self.behind.append if self.convoy.waits(call.job.step.id) else self.push)(call)
+            (self.behind.append if self.prefixes.waits(call.job.step.id) else self.push)(call)
         while self.ready and len(self.in_flight) < self.context.jobs and not self.agenda.stopped:
             self.start(heappop(self.ready)[-1])
 
@@ -129,13 +129,13 @@ class _Course:
             if not self.wanted(call):
                 self.decided.append(calls.skipped(call, "its condition does not hold", self.now()))
                 return
-            if call.member is not None and self.convoy.waits(call.job.step.id):
+            if call.member is not None and self.prefixes.waits(call.job.step.id):
                 self.behind.append(call)  # unasked: there may be thousands, and their step ends no earlier
                 return
             call = calls.asking(call, self.plan, self.agenda.outcomes, self.context.tape)
             if known := self.known(call):
                 self.decided.append(known)
-            elif self.convoy.waits(call.job.step.id) and all(c.key != call.key for c in self.in_flight.values()):
+            elif self.prefixes.waits(call.job.step.id) and all(c.key != call.key for c in self.in_flight.values()):
                 self.behind.append(replace(call, looked_up=True))
             else:
                 self.send(call, self.context.connect())
@@ -160,14 +160,14 @@ class _Course:
         assert request
         for step_id in redacted.intersection(sources(call.job.step) if redacted else ()):
             self.context.on_warning(f"{call.name} is given the output of '{step_id}' without the secrets that it held")
-        self.purse.reserve(call.id, request, call.job.agent.name, call.job.step.id)
+        self.reservations.reserve(call.id, request, call.job.agent.name, call.job.step.id)
         wishes: dict[str, Any] = {"on_text": self.context.on_text, "deadline": self.deadline(call.job.step)}
-        wishes["on_resend"] = partial(self.purse.renew, call.id)
+        wishes["on_resend"] = partial(self.reservations.renew, call.id)
         self.in_flight[call.id] = call
         self.context.on_start(call.job.step.id, call.item.label if call.item else None, request.model)
-        if self.convoy.depart(call.id):
+        if self.prefixes.depart(call.id):
             wishes["on_begin"] = lambda: self.arrived.put((call, None, False))
-        self.context.flights.board(
+        self.context.flights.do(
             call.key if self.may_share(call) else None,
             lambda: self.context.pool.submit(transport, request, **wishes),
             lambda future, shared: self.arrived.put((call, future, shared)),
@@ -177,18 +177,18 @@ class _Course:
     def receive(self, call: Call, future: Any, shared: bool) -> Outcome | None:
         """Return what became of a call, or None if it goes on or is made again; `shared` if one like it was sent."""
         if future is None:
-            self.convoy.begin(call.id)
+            self.prefixes.begin(call.id)
             return None
         if call.id not in self.in_flight:
             return None  # it was interrupted, and has been told so
         try:
             reply: Reply = future.result()
         except ForceError as error:
-            self.convoy.arrive(call.id, answered=False)
+            self.prefixes.arrive(call.id, answered=False)
             outcome = self.failed(call, error)
             self.charge(call, 0, certain=shared or is_unbilled(error))
         else:
-            self.convoy.arrive(call.id, answered=True)
+            self.prefixes.arrive(call.id, answered=True)
             outcome = self.answered(call, reply, cached=shared)
             self.charge(call, outcome.cost)
             self.store(call, outcome, reply)
@@ -201,7 +201,7 @@ class _Course:
 
     def charge(self, call: Call, cost: int | None, *, certain: bool = True) -> None:
         """Put what a call cost in the place of what was set aside for it, and try again what was held for that."""
-        self.purse.settle(call.id, cost, certain=certain)
+        self.reservations.settle(call.id, cost, certain=certain)
         while self.held:
             self.push(self.held.pop())
 
@@ -251,7 +251,7 @@ class _Course:
 
     def push(self, call: Call) -> None:
         step_id = call.job.step.id
-        heappush(self.ready, (-self.ahead[step_id], -self.convoy.shared_tokens(step_id), next(self.numbers), call))
+        heappush(self.ready, (-self.ahead[step_id], -self.prefixes.shared_tokens(step_id), next(self.numbers), call))
 
     def now(self) -> float:
         return monotonic() - self.began
@@ -261,10 +261,11 @@ class _Course:
         return min((limit for limit in limits if limit), default=None)
 
     def wanted(self, call: Call) -> bool:
-        condition = call.job.step.when
-        return condition is None or conditions.holds(
-            condition, lambda name: plans.value_of(self.plan, name, self.agenda.outcomes, call.item)
-        )
+        if (condition := call.job.step.when) is None:
+            return True
+        from .conditions import holds  # which few steps need
+
+        return holds(condition, lambda name: plans.value_of(self.plan, name, self.agenda.outcomes, call.item))
 
     def may_retry(self, call: Call, error: ForceError) -> bool:
         again = error.retryable or isinstance(error, EmptyAnswer | SchemaMismatch)

@@ -13,7 +13,9 @@ from math import isfinite
 from operator import ge, gt, le, lt
 
 from .errors import ValidationError
+from .migration import shown
 from .patterns import found
+from .records import finite
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -77,7 +79,7 @@ def violations(value: Any, schema: Schema) -> list[str]:
     found: list[str] = []
     try:
         found.extend(_check(value, schema, "$", root=schema, depth=0, budget=iter(range(_CHECKS))))
-    except RecursionError as error:
+    except (RecursionError, TimeoutError) as error:
         found.append(str(error))
     return found
 
@@ -97,7 +99,7 @@ def load(text: str, where: str) -> dict[str, Any]:
     try:
         _refuse_unusable(schema)
     except ValidationError as error:
-        raise ValidationError(f"{where}: {error.message}", hint=error.hint) from None
+        raise error.within(where) from None
     return schema
 
 
@@ -125,16 +127,9 @@ def extract(text: str) -> Any:
 
 def _parsed(text: str) -> Any:
     try:
-        return json.loads(text, parse_constant=_finite, parse_float=_finite)
+        return json.loads(text, parse_constant=finite, parse_float=finite)
     except RecursionError:
         raise ValueError("nested too deeply") from None
-
-
-def _finite(literal: str) -> float:
-    number = float(literal)
-    if not isfinite(number):
-        raise ValueError(f"{literal} is no JSON number")
-    return number
 
 
 def _check(value: Any, schema: Schema, path: str, *, root: Schema, depth: int, budget: Iterator[int]) -> Iterator[str]:
@@ -159,21 +154,21 @@ def _asserted(value: Any, schema: dict[str, Any], path: str) -> Iterator[str]:
     names = schema.get("type", [])
     names = [names] if isinstance(names, str) else names
     if names and not any(_is(value, name) for name in names):
-        yield f"{path}: {_shown(value)} is not {' or '.join(_with_article(name) for name in names)}"
+        yield f"{path}: {shown(value)} is not {' or '.join(_with_article(name) for name in names)}"
     if "enum" in schema and _frozen(value) not in {_frozen(allowed) for allowed in schema["enum"]}:
-        yield f"{path}: {_shown(value)} is none of {', '.join(_shown(allowed) for allowed in schema['enum'])}"
+        yield f"{path}: {shown(value)} is none of {', '.join(shown(allowed) for allowed in schema['enum'])}"
     if "const" in schema and _frozen(value) != _frozen(schema["const"]):
-        yield f"{path}: {_shown(value)} is not {_shown(schema['const'])}"
+        yield f"{path}: {shown(value)} is not {shown(schema['const'])}"
     rules = next((rules for type_, rules in _BREAKS.items() if _is(value, type_)), {})
     for keyword, breaks in rules.items():
         if keyword in schema and breaks(value, schema[keyword]):
-            yield f"{path}: {_shown(value)} does not fit {keyword} {_shown(schema[keyword])}"
+            yield f"{path}: {shown(value)} does not fit {keyword} {shown(schema[keyword])}"
 
 
 def _object(value: dict[str, Any], schema: dict[str, Any], path: str, descend: Descend) -> Iterator[str]:
     for name in schema.get("required", ()):
         if name not in value:
-            yield f"{path}: {_shown(name)} is missing"
+            yield f"{path}: {shown(name)} is missing"
     for name, item in value.items():
         for below in _schemas_for(name, schema):
             yield from descend(item, below, _at(path, name))
@@ -206,7 +201,7 @@ def _combined(value: Any, schema: dict[str, Any], path: str, descend: Descend) -
         yield from descend(value, below, path)
     yield from _alternatives(value, schema, path, descend)
     if "not" in schema and not any(descend(value, schema["not"], path)):
-        yield f"{path}: {_shown(value)} is what `not` excludes"
+        yield f"{path}: {shown(value)} is what `not` excludes"
     if "if" in schema:
         branch = "else" if any(descend(value, schema["if"], path)) else "then"
         yield from descend(value, schema.get(branch, True), path)
@@ -248,11 +243,6 @@ def _at(path: str, name: str) -> str:
     return f"{path}.{name}" if name.isascii() and name.isidentifier() else f"{path}[{json.dumps(name)}]"
 
 
-def _shown(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
-
-
 def _target(root: Schema, ref: str) -> Any:
     node: Any = root
     try:
@@ -262,7 +252,7 @@ def _target(root: Schema, ref: str) -> Any:
             name = part.replace("~1", "/").replace("~0", "~")
             node = node[int(name) if isinstance(node, list) else name]
     except (LookupError, TypeError, ValueError):
-        raise ValidationError(f"$ref {_shown(ref)} leads nowhere in this schema") from None
+        raise ValidationError(f"$ref {shown(ref)} leads nowhere in this schema") from None
     return node
 
 
@@ -292,7 +282,7 @@ def _refuse_unusable(schema: dict[str, Any]) -> None:
             try:
                 re.compile(pattern)
             except re.error as error:
-                raise ValidationError(f"{path}: pattern {_shown(pattern)} does not compile: {error}") from None
+                raise ValidationError(f"{path}: pattern {shown(pattern)} does not compile: {error}") from None
 
 
 def _refuse_malformed(schema: Any) -> None:
@@ -310,7 +300,7 @@ def _refuse_unsendable(schema: Schema, root: Schema, open_: frozenset[str], done
         ref = below.get("$ref")
         if ref in open_:
             raise ValidationError(
-                f"{path}: the API's structured outputs refuse recursion, which $ref {_shown(ref)} leads into",
+                f"{path}: the API's structured outputs refuse recursion, which $ref {shown(ref)} leads into",
                 hint="write out as many levels as the answer needs",
             )
         if ref is not None and ref not in done:

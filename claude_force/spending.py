@@ -164,7 +164,7 @@ class Spending:
         return worst
 
 
-class Purse:
+class Reservations:
     """What is set aside for a run's calls in flight, each under its id; without a Spending nothing is.
 
     The run's thread and the one that makes a call use it by turns, and a dictionary takes one of them at a time.

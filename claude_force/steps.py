@@ -12,7 +12,7 @@ from . import schema as schemas
 from .errors import NotFound, UsageError, ValidationError
 from .frozen import fields
 from .records import EFFORTS, Step, canonical
-from .templates import names, sole_name
+from .templates import names, origin, sole_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ def _foreach(value: Any, where: str) -> str | tuple[Any, ...] | None:
 
 def _mixes(foreach: str) -> bool:
     """Say whether `foreach` names an item, which is not there yet, or an output in the midst of a glob."""
-    origins = {name.split(".")[0] for name in names(foreach)}
+    origins = {origin(name) for name in names(foreach)}
     return "item" in origins or ("steps" in origins and sole_name(foreach) is None)
 
 

@@ -92,7 +92,7 @@ class Storage:
     @cached_property
     def health(self) -> SharedRecords:
         """What the project's processes know of the API's health."""
-        from .stores.circuits import SharedRecords  # sqlite3, as above
+        from .stores.circuits import SharedRecords  # sqlite3: 5 ms that other commands need not pay
 
         return SharedRecords(self.ledger.path, file=self.ledger.file)
 
@@ -110,6 +110,7 @@ class Storage:
             prices=settings.prices,
             own_prices=settings.user_prices,
             max_cost=max_cost,
+            user_file=str(self._home / "claude.json"),
         )
 
     def recalled(self, agent: str, task: str, count: int) -> list[Document]:
@@ -120,7 +121,7 @@ class Storage:
         return [Document(f"past session of {s.timestamp}", text) for text, s in best]
 
     def _ledger(self, directory: Path) -> Ledger:
-        from .stores.ledger import Ledger  # sqlite3, as above
+        from .stores.ledger import Ledger  # sqlite3: 5 ms that other commands need not pay
 
         ledger = Ledger(directory / "state.db", warn=self._warn)
         self._opened.append(ledger.close)

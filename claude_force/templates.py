@@ -34,3 +34,14 @@ def sole_name(text: str) -> str | None:
     """Return the name if `text` is one `{{name}}` and nothing else."""
     match = _NAME.fullmatch(text.strip())
     return match[1].strip() if match and match[1] is not None else None
+
+
+def origin(name: str) -> str:
+    """Return the first part of a name, which says where its value comes from: `steps` of `steps.ID.output`."""
+    return name.partition(".")[0]
+
+
+def step_of(name: str) -> str | None:
+    """Return the id in `steps.ID.output`, None if `name` is none of these."""
+    step_id = name.removeprefix("steps.").removesuffix(".output")
+    return step_id if step_id and name == f"steps.{step_id}.output" else None

@@ -13,7 +13,7 @@ from .errors import ValidationError
 from .frozen import replace
 from .records import Input, Step, Workflow
 from .steps import read_step, refuse_unknown, typed, unknown
-from .templates import names
+from .templates import names, origin, step_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -186,7 +186,7 @@ def _misnamed(step: Step, workflow: Workflow, at: str) -> ValidationError | None
     if _answer_names_files(step):
         return ValidationError(f"{at}: files: an answer cannot say which files are read", hint="use an input")
     for name in used_names(step):
-        if name.split(".")[0] == "item":
+        if origin(name) == "item":
             if step.foreach is None:
                 return ValidationError(f"{at}: {{{{{name}}}}} has a value only in a step with foreach")
         elif not _has_value(name, step, workflow):
@@ -195,8 +195,8 @@ def _misnamed(step: Step, workflow: Workflow, at: str) -> ValidationError | None
 
 
 def _answer_names_files(step: Step) -> bool:
-    used = {name.split(".")[0] for pattern in step.files for name in names(pattern)}
-    items = isinstance(step.foreach, str) and any(name.startswith("steps.") for name in names(step.foreach))
+    used = {origin(name) for pattern in step.files for name in names(pattern)}
+    items = isinstance(step.foreach, str) and "steps" in map(origin, names(step.foreach))
     return "steps" in used or ("item" in used and items)
 
 
@@ -217,8 +217,8 @@ def _output_names(workflow: Workflow, step: Step) -> list[str]:
 
 
 def _unknown_name(name: str, step: Step, workflow: Workflow, at: str) -> ValidationError:
-    other = name.removeprefix("steps.").removesuffix(".output")
-    if name == f"steps.{other}.output" and any(s.id == other for s in workflow.steps) and other != step.id:
+    other = step_of(name)
+    if other != step.id and any(s.id == other for s in workflow.steps):
         return ValidationError(
             f"{at} names the output of '{other}' but does not depend on it", hint=f"add '{other}' to its dependencies"
         )

@@ -66,7 +66,10 @@ class Workspace:
         self.close()
 
     def close(self) -> None:
-        """Close every part that was opened, the last one first; one that is used again is opened anew."""
+        """Close what was opened: the engine, what `on_close` was given, the last one first, and at the end the stores.
+
+        What is used again is opened anew.
+        """
         if self._engine and self._engine.process == os.getpid():
             self._engine.close()
         while self._opened:
@@ -97,9 +100,8 @@ class Workspace:
         if self._config and not os.path.isfile(self._config):
             raise UsageError(f"--config {self._config}: no such file")
         project = self._config or (self.state / "claude.json" if self.state != self.home else None)
-        settings, warnings = config.load(
-            user=self.home / "claude.json", project=project, environment=self.environment, flags={}
-        )
+        user = self.home / "claude.json"
+        settings, warnings = config.load(user=user, project=project, environment=self.environment)
         for warning in [*warnings, *_without_effect(settings)]:
             self.screen.warn(warning)
         return settings
@@ -115,7 +117,7 @@ class Workspace:
     def agent(self, name: str, read: library.Read = library.catalogue) -> Agent:
         """Return the agent called `name`, with what `claude.json` says of it; `read` is that of `library.find_agent`.
 
-        Raises NotFound.
+        Raises NotFound, and ValidationError for a file that is wrong.
         """
         path = self.settings.agents.get(name, {}).get("path")
         if path:
@@ -138,7 +140,10 @@ class Workspace:
         return replace(agent, **changes) if changes else agent
 
     def skill(self, name: str, read: library.Read = library.catalogue) -> Skill:
-        """Return the skill called `name`; `read` is that of `library.find_agent`. Raises NotFound."""
+        """Return the skill called `name`; `read` is that of `library.find_agent`.
+
+        Raises NotFound, and ValidationError for a file that is wrong.
+        """
         return library.find_skill(self.shelves, name, warn=self.screen.warn, read=read)
 
     def workflow(self, name: str) -> Workflow:

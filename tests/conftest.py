@@ -6,6 +6,8 @@ from contextlib import ExitStack
 import pytest
 from hypothesis import HealthCheck, settings
 
+from claude_force.simulator import Behaviour, Simulator
+
 settings.register_profile("shared machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("shared machine")
 
@@ -29,6 +31,16 @@ def project(tmp_path, monkeypatch):
     (directory / ".claude").mkdir(parents=True)
     monkeypatch.chdir(directory)
     return directory
+
+
+@pytest.fixture
+def simulator(monkeypatch):
+    """A far end, to which every call of this test goes, with a key and without retries."""
+    with Simulator(Behaviour()) as simulator:
+        monkeypatch.setenv("ANTHROPIC_BASE_URL", simulator.url)
+        monkeypatch.setenv("ANTHROPIC_API_KEY", "test-key")
+        monkeypatch.setenv("CLAUDE_FORCE_RETRIES", "0")
+        yield simulator
 
 
 @pytest.fixture

@@ -16,6 +16,14 @@ from claude_force.stores.transcript import read
 KEY = "sk-ant-secret-of-the-test"
 
 
+def write(project, name, content):
+    """Put `content`, a text or what becomes JSON, into a file of the project and return its path."""
+    path = project / ".claude" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    return path
+
+
 class Place:
     """The project, the far end, and the command line in this process."""
 
@@ -23,11 +31,8 @@ class Place:
         self.project, self.simulator, self._capsys = project, simulator, capsys
         self.agent("echo", "You echo.")
 
-    def write(self, name, text):
-        path = self.project / ".claude" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-        return path
+    def write(self, name, content):
+        return write(self.project, name, content)
 
     def agent(self, name, prompt, model="haiku"):
         self.write(f"agents/{name}.md", f"---\nname: {name}\ndescription: d\nmodel: {model}\n---\n{prompt}\n")

@@ -110,13 +110,15 @@ def test_a_file_above_the_limit_of_a_request_is_refused(project):
 def test_files_that_are_too_much_together_are_refused_naming_the_largest():
     files = [Document("small", "x" * 1024), Document("big", "é" * (LARGEST_REQUEST // 2 - 1024))]
 
-    check_size(files, 1024)
+    check_size(files, "x" * 1024)
     with pytest.raises(ValidationError) as refused:
-        check_size(files, 1025)
+        check_size(files, "x" * 1025)
+    with pytest.raises(ValidationError, match="the API takes 32"):
+        check_size(files, "ü" * 513)
 
     assert refused.value.message.endswith("the API takes 32; the largest file is big with 32.0 MiB")
 
 
 def test_a_task_that_is_too_much_by_itself_is_refused():
     with pytest.raises(ValidationError, match=r"(?m)^the request has 33\.0 MiB, the API takes 32$"):
-        check_size([], 33 * 2**20)
+        check_size([], "x" * (33 * 2**20))

@@ -469,6 +469,13 @@ def test_a_record_of_failures_is_read_back_as_it_was_written():
     assert read_circuit(vars(circuit)) == circuit
 
 
+@pytest.mark.parametrize("wrong", [1e300, -1.0, float("inf"), float("nan")])
+@pytest.mark.parametrize("place", ["failed", "answered", "trials"])
+def test_a_time_that_no_clock_shows_makes_a_record_unknown(place, wrong):
+    known = vars(Circuit(failures=5, failed=START, answered=1.0))
+    assert read_circuit({**known, place: [["a", wrong]] if place == "trials" else wrong}) == Circuit()
+
+
 # a store that fails
 
 

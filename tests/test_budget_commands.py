@@ -3,8 +3,10 @@
 import io
 import json
 import os
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 
 import pytest
 
@@ -110,6 +112,7 @@ def test_it_lists_the_calls_whose_cost_nobody_knows(ask, file):
     (call,) = result.data["uncertain_calls"]
     assert {**call, "day": ""} == {
         "call": "0a1b2c3d",
+        "of": "project",
         "day": "",
         "run_id": "20261122-090000000-aaaaaa",
         "step": "review",
@@ -172,6 +175,79 @@ def test_the_users_ledger_is_corrected_with_the_projects_and_no_other_call_in_it
     assert by_scope(ask("show"))["user", "daily"]["uncertain"] == 0.03
 
 
+def settle_in_a_process(cost):
+    command = [sys.executable, "-m", "claude_force", "budget", "settle", "--json", "0a1b2c3d", "--at", cost]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_of_those_who_settle_a_call_at_once_one_does_and_its_figure_holds_in_both_ledgers(ask, file, users):
+    ask("set", "daily", "5", "--user")
+    for directory in (file.parent, users.parent):
+        uncertain(directory, 240_000_000, ref="0a1b2c3d")
+    settling = {f"0.0{number}": settle_in_a_process(f"0.0{number}") for number in range(1, 7)}
+    said = {cost: process.communicate(timeout=60)[0] for cost, process in settling.items()}
+    (winner,) = [cost for cost, text in said.items() if json.loads(text).get("calls") == ["0a1b2c3d"]]
+    assert sums(ask)[0] == (float(winner), 0)
+    assert by_scope(ask("show"))["user", "daily"]["spent"] == float(winner)
+
+
+@pytest.mark.parametrize("first", ["project", "user"])
+def test_the_figure_that_one_ledger_has_already_is_told_and_put_into_the_other(ask, file, users, first):
+    """A settlement that a crash cut short is done again; nobody settles in the project's own ledger first."""
+    ask("set", "daily", "5", "--user")
+    for directory in (file.parent, users.parent):
+        uncertain(directory, 240_000_000, ref="0a1b2c3d")
+    with Ledger((users if first == "user" else file).parent / "state.db") as ledger:
+        ledger.correct("0a1b2c3d", 50_000_000)
+    if first == "user":
+        result = ask("settle", "0a1b2c3d", "--at", "0.2")
+        assert result.text == "1 call settled before: the figure that was put in first holds"
+        assert (result.data["calls"], sums(ask)[0]) == ([], (0.05, 0))
+        assert ask("settle", "--all", "--at", "0").text == "there is no call to settle"
+    assert [call["of"] for call in ask("show").data["uncertain_calls"]] == ["project"]
+
+
+def test_the_calls_of_other_projects_under_the_users_caps_are_listed_and_settled_by_name(ask, file, users):
+    uncertain(users.parent, 30_000_000, ref="ffffffff", run_id="of another project")
+    assert "ffffffff" not in ask("show").text
+    with pytest.raises(NotFound):
+        ask("settle", "ffffffff", "--at", "0")
+    ask("set", "daily", "5", "--user")
+    result = ask("show")
+    assert "1 call of unknown cost in other projects, under the caps over all of them" in result.text
+    assert [(call["call"], call["of"]) for call in result.data["uncertain_calls"]] == [("ffffffff", "user")]
+    told = ask("settle", "--all", "--at", "0").text
+    assert told == "there is no call of this project to settle; 1 call of other projects: name each"
+    uncertain(file.parent, 10_000_000, ref="0a1b2c3d")
+    assert ask("settle", "last", "--at", "0").data["calls"] == ["0a1b2c3d"]
+    assert ask("settle", "ffffffff", "--at", "0.01").data["calls"] == ["ffffffff"]
+    assert by_scope(ask("show"))["user", "daily"]["spent"] == 0.01
+
+
+def test_what_was_uncertain_before_calls_were_listed_is_said_to_be_so(ask, file, users):
+    ask("set", "daily", "5", "--user")
+    for directory in (file.parent, users.parent):
+        uncertain(directory, 30_000_000, ref="older")
+        with closing(sqlite3.connect(directory / "state.db")) as connection, connection:
+            connection.execute("DELETE FROM uncertain_calls")
+    uncertain(file.parent, 10_000_000, ref="0a1b2c3d")
+    told = [f"$0.03 uncertain{where} is from before calls were listed: it cannot be settled" for where in PLACES]
+    assert ask("show").text.splitlines()[-3:] == [told[0], "", told[1]]
+    assert "before calls were listed" not in ask("settle", "0a1b2c3d", "--at", "0").text
+    assert ask("settle", "--all", "--at", "0").text.splitlines() == ["there is no call to settle", *told]
+
+
+PLACES = ("", " over all projects")
+
+
+@pytest.mark.parametrize("words", [("run", "agent", "a", "t", "--max-cost"), ("budget", "settle", "--all", "--at")])
+@pytest.mark.parametrize("amount", ["-1", "1e300", "1000000001", "nan", "off"])
+def test_what_is_no_amount_is_refused_with_the_bounds_that_hold(words, amount):
+    with pytest.raises(UsageError, match="expected an amount in dollars from 0 to 1,000,000,000, got") as refused:
+        parse([*words, amount])
+    assert "or off" not in refused.value.message
+
+
 @pytest.mark.parametrize(
     "words",
     [("--at", "0"), ("r", "--all", "--at", "0"), ("--all",), ("--all", "--at", "off"), ("--all", "--at", "-1")],
@@ -216,6 +292,21 @@ def test_a_cap_over_all_projects_is_written_to_the_users_file(ask, file, users):
     assert "all projects together" in ask("set", "daily", "5", "--user").text
     assert json.loads(users.read_text()) == {"version": 2, "budget": {"daily_usd": 5}}
     assert not file.exists()
+
+
+def test_what_was_spent_before_the_first_cap_over_all_projects_is_said_not_to_count(ask, file):
+    told = "; what was spent before is not counted"
+    assert told not in ask("set", "run", "1", "--user").text
+    ask("set", "run", "off", "--user")
+    assert ask("set", "monthly", "100", "--user").text.endswith(told)
+    assert told not in ask("set", "daily", "5", "--user").text
+    assert told not in ask("set", "daily", "5").text
+    assert told not in ask("set", "daily", "off", "--user").text
+
+
+def test_outside_a_project_what_was_spent_there_counts(ask, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert "not counted" not in ask("set", "daily", "5").text
 
 
 def test_outside_a_project_a_cap_is_the_users(ask, users, tmp_path, monkeypatch):

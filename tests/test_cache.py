@@ -148,6 +148,41 @@ def test_statistics_count_all_processes(cache, path, clock):
     assert found == {"hits": 3, "misses": 1, "hit_rate": 0.75, "evictions": 0, "entries": 1}
 
 
+@pytest.mark.parametrize(
+    ("use", "found"),
+    [
+        (lambda cache: cache.get("b"), None),
+        (lambda cache: cache.put("a", ANSWER), None),
+        (lambda cache: cache.stats()["entries"], 1),
+        (lambda cache: cache.prune(), 0),
+        (lambda cache: cache.clear(), 1),
+        (lambda cache: cache.verify(), NOTHING | {"valid": 1}),
+    ],
+    ids=["get", "put", "stats", "prune", "clear", "verify"],
+)
+def test_cache_that_was_closed_opens_again_whatever_it_is_asked(cache, warnings, use, found):
+    cache.put("a", ANSWER)
+    cache.close()
+    assert use(cache) == found
+    cache.put("c", ANSWER)
+    assert cache.get("c") == ANSWER
+    assert warnings == []
+
+
+def test_closing_a_cache_closes_the_mapping_that_it_was_given(path):
+    class Closing(dict):
+        closed = 0
+
+        def close(self):
+            self.closed += 1
+
+    values = Closing()
+    with ResponseCache(path, secret=SECRET, values=values) as cache:
+        cache.put("a", ANSWER)
+    assert values.closed == 1
+    assert cache.get("a") == ANSWER
+
+
 def test_cache_of_another_user_is_ignored_and_can_be_pruned(cache, path, warnings):
     with ResponseCache(path, secret=b"somebody else's", clock=Clock()) as other:
         other.put("poisoned", ANSWER)

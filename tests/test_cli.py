@@ -28,6 +28,7 @@ NEEDED = {
     "runs diff": ("last", "last"),
     "runs replay": ("last",),
     "memory search": ("words",),
+    "memory show": ("1",),
     "budget set": ("daily", "5"),
     "budget settle": ("--all", "--at", "0"),
     "route": ("echo", "words"),
@@ -181,6 +182,7 @@ def test_values_of_options_are_not_taken_for_a_command():
 def test_a_task_may_begin_with_a_dash_after_two():
     assert parse(("run", "agent", "echo", "--", "--really")).task == "--really"
     assert parse(("run", "agent", "echo", "-q", "--", "- item one")).task == "- item one"
+    assert parse(("run", "workflow", "w", "-q", "-")).task == "-"
     several = parse(("run", "agent", "echo", "-f", "a.py", "b.py", "--", "--really"))
     assert (several.file, several.task) == (["a.py", "b.py"], "--really")
     assert parse(("run", "agent", "echo", "--task=--really")).task_text == "--really"

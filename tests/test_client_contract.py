@@ -193,8 +193,12 @@ def test_an_answer_that_breaks_is_a_failed_connection(to, sim, fault):
     [
         CLOSE,
         b"SSH-2.0-OpenSSH_9\r\n\r\n",
+        b"HTTP/1.1 abc OK\r\n\r\n",
         answer(STREAM[:-30], content_length=None, connection="close"),
+        answer(STREAM[:-30], content_length="99999"),
         chunked(STREAM[:-60]),
+        chunked(STREAM[:-30], end=b""),
+        chunked(end=b"zz\r\n"),
         answer(b"event: message_start\ndata: {]\n\n"),
         answer(b"event: message_start\ndata: \xff\n\n"),
         answer(b"{", kind="application/json"),
@@ -206,8 +210,10 @@ def test_an_answer_that_is_none_is_a_failed_connection(to, reply):
         connection.sendall(reply)
         connection.shutdown(2)
 
-    with Scripted(reply if reply == CLOSE else and_close) as server, pytest.raises(ConnectionFailed):
+    served = Scripted(reply if reply == CLOSE else and_close)
+    with served as server, pytest.raises(ConnectionFailed) as caught:
         to(server.url)(request())
+    assert caught.value.retryable
 
 
 def test_a_gateway_that_does_not_stream_is_understood(to):
@@ -225,21 +231,24 @@ def test_a_connection_is_used_again(to):
         assert server.connections == 1
 
 
-def test_a_break_after_the_last_event_harms_nobody(to):
-    def reply(connection):
-        connection.sendall(chunked(STREAM, end=b""))
+@pytest.mark.parametrize("reply", [chunked(STREAM, end=b""), answer(content_length="99999")])
+def test_a_break_after_the_last_event_harms_nobody(to, reply):
+    def and_break(connection):
+        connection.sendall(reply)
         connection.shutdown(2)
 
-    with Scripted(reply) as server:
+    with Scripted(and_break) as server:
         assert to(server.url)(request()).text == "hi"
 
 
-def test_a_redirect_is_not_followed(to):
-    with Scripted(answer()) as elsewhere, Scripted(answer(b"", "307 Moved", location=elsewhere.url)) as server:
-        with pytest.raises(ApiError) as caught:
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_is_not_followed_so_that_the_key_stays_here(to, status):
+    with Scripted(answer()) as elsewhere, Scripted(answer(b"", f"{status} Moved", location=elsewhere.url)) as server:
+        with pytest.raises(ApiError, match=f"redirects elsewhere \\({status}\\)") as caught:
             to(server.url)(request())
         assert elsewhere.connections == 0
-    assert caught.value.status == 307
+    assert (caught.value.status, caught.value.retryable) == (status, False)
+    assert "ANTHROPIC_BASE_URL" in caught.value.hint
 
 
 def test_nothing_listens(to):
@@ -267,15 +276,17 @@ def test_a_token_is_a_bearer(to):
 
 def test_without_credentials_nothing_is_sent(to):
     with Scripted(chunked(STREAM)) as server:
-        with pytest.raises(AuthenticationFailed, match="no API key"):
+        with pytest.raises(AuthenticationFailed, match="no API key") as caught:
             to(server.url, ANTHROPIC_API_KEY="")(request())
         assert server.connections == 0
+    assert "ANTHROPIC_API_KEY" in caught.value.hint
 
 
 def test_a_silent_server_is_given_up_and_may_be_asked_again(to, sim):
-    with pytest.raises(TimedOut, match="silent") as caught:
+    with pytest.raises(TimedOut, match=r"silent for 0\.2 s") as caught:
         to(sim.url, timeout=0.2)(request("[[simulate: hang]]"))
     assert caught.value.retryable
+    assert "request_timeout_seconds" in caught.value.hint
 
 
 @pytest.mark.parametrize("fault", ["hang", "trickle=0.02s tokens=9000"])
@@ -283,6 +294,14 @@ def test_the_deadline_holds_whatever_the_server_does(to, sim, fault):
     with pytest.raises(TimedOut, match="time limit") as caught:
         to(sim.url)(request(f"[[simulate: {fault}]]"), deadline=time.monotonic() + 0.3)
     assert not caught.value.retryable
+
+
+@pytest.mark.parametrize("first", [b"", b"HTTP/1.1 200 OK\r\n", chunked(b"data: {", end=b"")])
+def test_the_deadline_holds_wherever_the_answer_stops(to, first):
+    with Scripted() as server:
+        server.answers.append(server.hang(first))
+        with pytest.raises(TimedOut, match="time limit"):
+            to(server.url)(request(), deadline=time.monotonic() + 0.2)
 
 
 def test_a_trickle_within_one_event_does_not_outlive_the_deadline(to):
@@ -302,9 +321,13 @@ def test_a_call_within_its_deadline_succeeds_and_a_late_one_sends_nothing(to, si
     with pytest.raises(TimedOut):
         transport(request(), deadline=time.monotonic() - 1)
     assert len(sim.requests) == before
+    assert transport(request("[[simulate: reply=ok]]")).text == "ok"
 
 
-@pytest.mark.parametrize("first", [b"", chunked(STREAM[:50], end=b"")], ids=["before the headers", "in the body"])
+BEGUN = [b"", chunked(STREAM[:50], end=b""), answer(STREAM[:50], content_length=None)]
+
+
+@pytest.mark.parametrize("first", BEGUN, ids=["before the headers", "in a chunk", "in a body without a length"])
 def test_abort_ends_calls_in_flight_and_every_later_one(to, first):
     ready, ended = threading.Event(), []
 
@@ -337,31 +360,35 @@ def test_what_the_callback_raises_goes_through(to, sim):
     def full(_):
         raise BrokenPipeError("stdout")
 
+    transport = to(sim.url)
     with pytest.raises(BrokenPipeError, match="stdout"):
-        to(sim.url)(request(), on_text=full)
+        transport(request(), on_text=full)
+    assert transport(request("[[simulate: reply=ok]]")).text == "ok"
 
 
 def test_many_threads_share_a_transport(to, sim):
     transport, told = to(sim.url), {}
 
     def send(n):
-        told[n] = transport(request(f"[[simulate: reply=<<{n}>>]]")).text
+        told[n] = [transport(request(f"[[simulate: reply=<<{n}.{i}>>]]")).text for i in range(5)]
 
     threads = [threading.Thread(target=send, args=[n]) for n in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(20)
-    assert told == {n: str(n) for n in range(8)}
+    assert told == {n: [f"{n}.{i}" for i in range(5)] for n in range(8)}
 
 
 def test_no_failure_shows_a_secret(to):
     echo = json.dumps({"type": "error", "error": {"type": "authentication_error", "message": f"bad {KEY}"}}).encode()
     stream_echo = answer(b"event: error\ndata: " + echo + b"\n\n")
     for reply in (
+        CLOSE,
         answer(echo, "401 No"),
         answer(KEY.encode(), "500 No"),
         stream_echo,
+        answer(f"data: {KEY}\n\n".encode()),
         f"HTTP/1.1 {KEY}\r\n\r\n".encode(),
     ):
         with Scripted(reply) as server:

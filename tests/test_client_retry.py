@@ -239,7 +239,8 @@ def retries_of_a_run(calls, retries):
 def test_the_calls_of_a_run_share_a_budget_of_retries_so_that_an_outage_does_not_multiply_the_load():
     spent, told = retries_of_a_run(200, 2)
     assert spent == FREE_RETRIES + 200 * 0.2
-    assert told[-1] == "claude-haiku-5-5: the API failed (500), not tried again: the retries of this run are used up"
+    reason = "the API failed (500), not tried again: the retries that all calls share are used up"
+    assert told[-1] == f"claude-haiku-5-5: {reason}"
 
 
 def test_a_few_calls_may_each_use_all_of_their_retries():

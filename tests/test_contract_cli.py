@@ -632,6 +632,31 @@ def test_an_answer_that_ends_in_an_error_after_it_began_is_charged_without_certa
     assert daily["spent"] == daily["uncertain"] > 0
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is full")
+@pytest.mark.parametrize("words", [("-h",), ("run", "agent", "-h"), ("--version",), ("list", "models")])
+def test_what_cannot_be_written_is_no_success(words):
+    with open("/dev/full", "wb") as full, start(*words, stdout=full, stderr=subprocess.PIPE) as process:
+        assert process.communicate(timeout=30)[1].startswith("claude-force: error: ")
+    assert process.returncode == 1
+
+
+def test_a_slow_reader_of_a_pipe_that_does_not_wait_gets_all_of_it(far, project):
+    answer = "all of it " * 15_000
+    step = '[[steps]]\nid = "a"\nagent = "echo"\ntask = "{{task}}"\nmax_tokens = 60000\n'
+    write(project, "workflows/long.toml", step)
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    task = f"[[simulate: reply=<<{answer}>>]]"
+    with start("run", "workflow", "long", "-q", "-", stdin=subprocess.PIPE, stdout=writer) as process:
+        os.close(writer)
+        process.stdin.write(task)
+        process.stdin.close()
+        far.wait_for(1, timeout=30)
+        with open(reader) as pipe:
+            assert pipe.read().split() == answer.split()
+        assert process.wait(timeout=30) == 0
+
+
 def test_what_no_model_can_take_is_refused_before_it_is_sent(far, force, project):
     (project / "small.txt").write_text("x")
     (project / "big.txt").write_text("wo " * 3_000_000)

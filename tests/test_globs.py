@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+from fnmatch import fnmatchcase
 
 import pytest
 from hypothesis import given
@@ -179,6 +180,40 @@ def test_what_lies_too_deep_to_be_opened_is_passed_over(tmp_path):
         assert expand(tmp_path, "**") == ["found"]
     finally:
         subprocess.run(["rm", "-r", "d" * 250], cwd=tmp_path, check=True)
+
+
+def test_several_double_stars_share_a_deep_path_in_few_steps(tmp_path):
+    root = tmp_path / "deep"
+    write(root / "/".join("x" * 40) / "there.py")
+    entered = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "scandir", lambda path, scandir=os.scandir: entered.append(path) or scandir(path))
+        assert expand(root, "**/x/**/x/**/x/**/x/**/x/**/nothere.py") == []
+        assert expand(root, "**/x/**/x/**/x/**/x/**/x/**/*.py") == ["/".join("x" * 40) + "/there.py"]
+    assert len(entered) < 1000
+
+
+PLAIN = st.text(alphabet="ab*?", min_size=1, max_size=3).filter(lambda part: part not in {"**", "***"})
+
+
+def naive(pattern, name):
+    """Return whether the parts of a name fit those of a pattern, trying every way."""
+    if not pattern or not name:
+        return not pattern and not name
+    if pattern[0] == "**":
+        rest = pattern[1:] or ["*"]
+        return naive(rest, name) or (len(name) > 1 and naive(pattern, name[1:]))
+    return fnmatchcase(name[0], pattern[0]) and naive(pattern[1:], name[1:])
+
+
+@given(st.lists(st.just("**") | PLAIN, min_size=1, max_size=6))
+def test_a_pattern_finds_what_every_way_to_fit_it_finds(tmp_path_factory, parts):
+    root = tmp_path_factory.getbasetemp() / "naive"
+    names = ["a", "b", "ab/a", "aa/b", "aa/a/a/b", "aa/a/b/a", "bb/ab/a/ab", "bb/ab/ba/a/b/ab/a"]
+    if not root.exists():
+        for name in names:
+            write(root / name)
+    assert expand(root, "/".join(parts)) == sorted(name for name in names if naive(parts, name.split("/")))
 
 
 @given(st.text(alphabet="ab/.*?[]!\0", max_size=20))

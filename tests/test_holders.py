@@ -32,6 +32,27 @@ else:
 """
 
 
+MANY = """
+import os, sys
+from pathlib import Path
+from claude_force.stores.holders import Holder
+registered = []
+register = os.register_at_fork
+os.register_at_fork = lambda **hooks: (registered.append(hooks), register(**hooks))
+holders = [Holder(Path(sys.argv[1])) for _ in range(3)]
+for holder in holders * 2:
+    holder.id
+    holder.close()
+holders[0].id
+child = os.fork()
+if child == 0:
+    holders[0].id, holders[1].id
+    print(len(registered), flush=True)
+    os._exit(0)
+os.waitpid(child, 0)
+"""
+
+
 @pytest.fixture
 def directory(tmp_path):
     return tmp_path / "state" / "holders"
@@ -93,6 +114,11 @@ def test_a_fork_does_not_keep_its_parent_alive(directory):
         assert Holder(directory).dead([told]) == {told}
         process.stdin.close()
         process.stdout.read()  # until the fork has ended
+
+
+def test_forks_are_prepared_for_once_in_a_process_however_many_ids_it_takes(directory):
+    with started(MANY, directory) as process:
+        assert process.stdout.read() == "1\n"
 
 
 def test_a_fork_has_an_id_of_its_own_and_leaves_its_parents_file(directory):

@@ -7,20 +7,12 @@ import pytest
 from claude_force import AgentOrchestrator
 from claude_force.cli import main
 from claude_force.hybrid import HybridOrchestrator
-from claude_force.simulator import Behaviour, Simulator
+
+from .journalled import write
 
 
 @pytest.fixture(autouse=True)
-def simulator(monkeypatch):
-    with Simulator(Behaviour()) as simulator:
-        monkeypatch.setenv("ANTHROPIC_BASE_URL", simulator.url)
-        monkeypatch.setenv("ANTHROPIC_API_KEY", "key")
-        monkeypatch.setenv("CLAUDE_FORCE_RETRIES", "0")
-        yield simulator
-
-
-@pytest.fixture(autouse=True)
-def agents(project):
+def agents(project, simulator):
     write(project, "agents/helper.md", "---\nname: helper\ndescription: helps\nmodel: sonnet\n---\nYou help.\n")
     write(project, "claude.json", '{"version": 2, "cache": {"enabled": false}}')
     return project
@@ -30,12 +22,6 @@ def agents(project):
 def hybrid():
     with HybridOrchestrator() as hybrid:
         yield hybrid
-
-
-def write(project, name, text):
-    path = project / ".claude" / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
 
 
 def executions(project):

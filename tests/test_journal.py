@@ -316,7 +316,7 @@ def test_a_run_is_found_by_its_id_by_its_beginning_and_as_the_last_one(tmp_path)
         find_run(tmp_path, "last", workflow="z", secret=secret)
     with pytest.raises(NotFound) as unknown:
         find_run(tmp_path, "20261122-000000000-bbbbbc", secret=secret)
-    assert "20261122-000000000-bbbbbb" in unknown.value.hint
+    assert unknown.value.hint == "runs of single agents are in 'claude-force memory recent'"
 
 
 @pytest.mark.parametrize("spelling", ["../secret", "", ".", "/etc", "..", "*"])

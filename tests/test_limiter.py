@@ -396,18 +396,24 @@ def test_a_refusal_during_a_wait_makes_who_waits_wait_anew(known, clock):
 # how many at once
 
 
-def test_where_nothing_is_known_few_begin_at_once_and_answers_let_others_follow():
-    stop = threading.Event()
-    ours = Limiter(Known(), stop=stop)
+def test_where_nothing_is_known_few_begin_at_once_and_answers_let_others_follow(monkeypatch):
+    monkeypatch.setattr("claude_force.client.limiter.COLD_SECONDS", 3600.0)  # time alone lets nobody follow
+    ours = Limiter(Known(), stop=threading.Event())
     tickets = [ours.enter("haiku") for _ in range(COLD_CALLS)]
-    before = time.monotonic()
-    for ticket in tickets:
+    assert blocked(ours)
+    for ticket in tickets[:2]:
         ours.answered(ticket)
     entered(ours)
     entered(ours)
-    assert time.monotonic() - before < 60
-    for _ in range(64):  # time alone opens it too
-        entered(ours)
+    assert blocked(ours)
+
+
+def test_where_nothing_is_known_time_alone_lets_others_follow(monkeypatch):
+    monkeypatch.setattr("claude_force.client.limiter.COLD_SECONDS", 1e-6)
+    ours = Limiter(Known(), stop=threading.Event())
+    for _ in range(COLD_CALLS + 64):
+        ours.enter("haiku")
+    assert not blocked(ours)
 
 
 def blocked(ours):

@@ -5,6 +5,7 @@ import json
 import os
 import stat
 from argparse import ArgumentParser
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -447,3 +448,22 @@ def test_a_field_that_has_its_default_is_no_part_of_a_digest(kind):
     record = kind(**{name: value for name, value in values.items() if name in kind.__annotations__})
     told = lockfile._told(record, kind, kind.__annotations__)
     assert set(told) <= values.keys()
+
+
+@pytest.mark.parametrize("put", [os.mkfifo, Path.mkdir, lambda path: path.symlink_to(os.devnull)])
+def test_what_is_no_file_in_the_place_of_the_lock_file_is_neither_waited_for_nor_written_to(place, lock, put):
+    path = place / "claude-force.lock"
+    put(path)
+    with pytest.raises(ForceError, match=r"cannot write .*claude-force\.lock: not a regular file") as refused:
+        lock()
+    assert refused.value.hint == "move it away if it is no file"
+    assert not path.is_file()
+
+
+def test_a_difference_is_one_line_whatever_is_in_the_lock_file(place, lock):
+    lock()
+    data = locked(place)
+    data["agents"]["x\n::error::forged\x1b[31m"] = data["agents"]["writer"]
+    (place / "claude-force.lock").write_text(json.dumps(data))
+    assert lock("--check").text == "agent 'x ::error::forged[31m' is no longer used"
+    assert lock().text.splitlines()[1:] == ["  removed agent 'x ::error::forged[31m'"]

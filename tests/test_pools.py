@@ -6,7 +6,7 @@ from functools import partial
 import pytest
 
 from claude_force.errors import ForceError, Interrupted, TimedOut
-from claude_force.pools import Aside, Flights, Inline, threads
+from claude_force.pools import Inline, SingleFlight, ThreadPerCall, threads
 
 
 def refuse(error):
@@ -97,9 +97,9 @@ class Sender:
 
 
 def test_equal_calls_under_way_are_sent_once_and_all_get_the_answer():
-    flights, send, arrived = Flights(), Sender(), []
+    flights, send, arrived = SingleFlight(), Sender(), []
     for name in ("first", "second", "third"):
-        flights.board("key", send, lambda future, shared, name=name: arrived.append((name, future.result(), shared)))
+        flights.do("key", send, lambda future, shared, name=name: arrived.append((name, future.result(), shared)))
 
     assert arrived == []
     (flight,) = send.flights
@@ -110,9 +110,9 @@ def test_equal_calls_under_way_are_sent_once_and_all_get_the_answer():
 
 @pytest.mark.parametrize("keys", [("one", "other"), (None, None)])
 def test_other_calls_are_each_sent(keys):
-    flights, send, arrived = Flights(), Sender(), []
+    flights, send, arrived = SingleFlight(), Sender(), []
     for key in keys:
-        flights.board(key, send, lambda future, shared: arrived.append((future.result(), shared)))
+        flights.do(key, send, lambda future, shared: arrived.append((future.result(), shared)))
     for number, flight in enumerate(send.flights):
         flight.set_result(number)
 
@@ -120,22 +120,22 @@ def test_other_calls_are_each_sent(keys):
 
 
 def test_a_call_after_the_answer_is_sent_anew():
-    flights, send, arrived = Flights(), Sender(), []
+    flights, send, arrived = SingleFlight(), Sender(), []
     for number in range(2):
-        flights.board("key", send, lambda future, shared: arrived.append((future.result(), shared)))
+        flights.do("key", send, lambda future, shared: arrived.append((future.result(), shared)))
         send.flights[number].set_result(number)
 
     assert arrived == [(0, False), (1, False)]
 
 
 def test_a_retry_made_on_hearing_of_a_failure_does_not_join_the_flight_that_failed():
-    flights, send, arrived = Flights(), Sender(), []
+    flights, send, arrived = SingleFlight(), Sender(), []
 
     def again(future, shared):
         assert isinstance(future.exception(), TimedOut)
-        flights.board("key", send, lambda future, shared: arrived.append((future.result(), shared)))
+        flights.do("key", send, lambda future, shared: arrived.append((future.result(), shared)))
 
-    flights.board("key", send, again)
+    flights.do("key", send, again)
     send.flights[0].set_exception(TimedOut("too late"))
     send.flights[1].set_result("answer")
 
@@ -144,31 +144,31 @@ def test_a_retry_made_on_hearing_of_a_failure_does_not_join_the_flight_that_fail
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), RuntimeError("the pool is shut down")])
 def test_who_waits_for_a_call_that_breaks_off_is_told_so(error):
-    flights, arrived = Flights(), []
+    flights, arrived = SingleFlight(), []
 
     def broken():
-        flights.board("key", Sender(), lambda future, shared: arrived.append((future, shared)))
+        flights.do("key", Sender(), lambda future, shared: arrived.append((future, shared)))
         raise error
 
     with pytest.raises(type(error)):
-        flights.board("key", broken, lambda *_: arrived.append("never"))
+        flights.do("key", broken, lambda *_: arrived.append("never"))
 
     ((future, shared),) = arrived
     assert shared is True
     with pytest.raises(Interrupted):
         future.result()
     send = Sender()
-    flights.board("key", send, lambda *_: None)
+    flights.do("key", send, lambda *_: None)
     assert len(send.flights) == 1
 
 
 def test_equal_calls_of_many_threads_are_all_answered():
-    flights, answers, sent = Flights(), [], []
+    flights, answers, sent = SingleFlight(), [], []
     with threads(4) as pool, threads(8) as callers:
 
         def call(number):
             done = threading.Event()
-            flights.board(
+            flights.do(
                 str(number % 3),
                 lambda: pool.submit(sent.append, number),
                 lambda future, shared: (answers.append(shared), done.set()),
@@ -184,7 +184,7 @@ def test_equal_calls_of_many_threads_are_all_answered():
 
 def test_a_call_aside_leaves_its_caller_free_and_tells_when_it_has_ended():
     go, told = threading.Event(), queue.SimpleQueue()
-    promise = Aside().submit(lambda: go.wait(10) and "done")
+    promise = ThreadPerCall().submit(lambda: go.wait(10) and "done")
     promise.add_done_callback(lambda p: told.put(p.result()))
     assert told.empty()
     go.set()
@@ -198,7 +198,7 @@ def test_a_call_aside_that_fails_raises_where_its_result_is_asked():
         raise ForceError("no")
 
     ended = threading.Event()
-    promise = Aside().submit(fail)
+    promise = ThreadPerCall().submit(fail)
     promise.add_done_callback(lambda _: ended.set())
     assert ended.wait(10)
     with pytest.raises(ForceError, match="no"):
@@ -208,7 +208,7 @@ def test_a_call_aside_that_fails_raises_where_its_result_is_asked():
 def test_a_defect_in_a_call_aside_does_not_leave_its_caller_waiting(monkeypatch):
     monkeypatch.setattr(threading, "excepthook", lambda _: None)
     ended = threading.Event()
-    promise = Aside().submit(lambda: 1 / 0)
+    promise = ThreadPerCall().submit(lambda: 1 / 0)
     promise.add_done_callback(lambda _: ended.set())
     assert ended.wait(10)
     with pytest.raises(RuntimeError, match="defect"):

@@ -18,10 +18,9 @@ from claude_force.frozen import replace
 from claude_force.models import Model, estimate_tokens, find
 from claude_force.output import Screen
 from claude_force.plan import Item, Job, Plan
-from claude_force.prefixes import Convoy, Prefix, marked, saving, shared
+from claude_force.prefixes import Prefix, PrefixScheduler, marked, saving, shared
 from claude_force.records import Agent, Document, Skill, Step, Workflow
 from claude_force.runner import run
-from claude_force.simulator import Behaviour, Simulator
 from claude_force.workflow import parse
 from claude_force.workspace import Workspace
 
@@ -179,12 +178,12 @@ SYSTEM = Prefix("claude-sonnet-5-5", ("a", "b", "c"), calls=3, blocks=1, tokens=
 WITH_FILES = Prefix("claude-sonnet-5-5", ("a", "b"), calls=2, blocks=2, tokens=10_000, inner=1_000)
 
 
-def convoy(*prefixes, prices=None, clock=None, **ahead):
-    return Convoy(prefixes, {"a": 1, "b": 1, "c": 1, "x": 1} | ahead, prices or {}, clock=clock or Clock())
+def scheduler(*prefixes, prices=None, clock=None, **ahead):
+    return PrefixScheduler(prefixes, {"a": 1, "b": 1, "c": 1, "x": 1} | ahead, prices or {}, clock=clock or Clock())
 
 
 def test_others_wait_until_the_answer_of_the_first_begins():
-    made = convoy(SYSTEM)
+    made = scheduler(SYSTEM)
     assert not made.waits("a")
     assert made.depart(("a", None))
     assert made.waits("b")
@@ -195,7 +194,7 @@ def test_others_wait_until_the_answer_of_the_first_begins():
 
 
 def test_a_prefix_that_nobody_wrote_is_written_by_the_next_after_a_failure():
-    made = convoy(SYSTEM)
+    made = scheduler(SYSTEM)
     made.depart(("a", None))
     made.arrive(("a", None), answered=False)
     assert not made.waits("b")
@@ -205,7 +204,7 @@ def test_a_prefix_that_nobody_wrote_is_written_by_the_next_after_a_failure():
 
 
 def test_what_has_only_the_beginning_in_common_waits_for_that_and_then_writes_the_rest():
-    made = convoy(SYSTEM, WITH_FILES)
+    made = scheduler(SYSTEM, WITH_FILES)
     made.depart(("c", None))
     assert made.waits("a")
     made.begin(("c", None))
@@ -215,7 +214,7 @@ def test_what_has_only_the_beginning_in_common_waits_for_that_and_then_writes_th
 
 
 def test_a_call_with_the_longest_path_ahead_does_not_wait_for_one_with_a_shorter_path():
-    made = convoy(SYSTEM, b=3, c=2, x=3)
+    made = scheduler(SYSTEM, b=3, c=2, x=3)
     made.depart(("a", None))
     assert not made.waits("b")
     assert not made.waits("c")
@@ -226,7 +225,7 @@ def test_a_call_with_the_longest_path_ahead_does_not_wait_for_one_with_a_shorter
 
 def test_nothing_waits_longer_than_twice_what_an_answer_takes_to_begin():
     clock = Clock()
-    made = convoy(WITH_FILES, clock=clock)
+    made = scheduler(WITH_FILES, clock=clock)
     made.depart(("a", None))
     clock.now += 3.9
     assert made.waits("b")
@@ -236,7 +235,7 @@ def test_nothing_waits_longer_than_twice_what_an_answer_takes_to_begin():
 
 def test_what_was_written_is_forgotten_five_minutes_after_it_was_last_used():
     clock = Clock()
-    made = convoy(SYSTEM, clock=clock)
+    made = scheduler(SYSTEM, clock=clock)
     made.depart(("a", None))
     made.begin(("a", None))
     clock.now += 299
@@ -253,19 +252,10 @@ def test_what_was_written_is_forgotten_five_minutes_after_it_was_last_used():
 )
 def test_nothing_waits_where_reading_is_not_known_to_be_cheaper(prefix):
     prices = {"mine": {"input": 1, "output": 1, "cache_write_5m": 1, "cache_read": 1}}
-    made = convoy(prefix, prices=prices)
+    made = scheduler(prefix, prices=prices)
     assert not made.depart(("a", None))
     assert not made.waits("b")
     assert made.shared_tokens("a") == 0
-
-
-@pytest.fixture
-def simulator(monkeypatch):
-    with Simulator(Behaviour()) as simulator:
-        monkeypatch.setenv("ANTHROPIC_BASE_URL", simulator.url)
-        monkeypatch.setenv("ANTHROPIC_API_KEY", "test-key")
-        monkeypatch.setenv("CLAUDE_FORCE_RETRIES", "0")
-        yield simulator
 
 
 @pytest.fixture

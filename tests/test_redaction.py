@@ -160,10 +160,14 @@ def test_redacting_twice_changes_nothing_more(text):
     assert redact(redact(text)) == redact(text)
 
 
-@given(st.lists(PIECES | st.text(max_size=5), max_size=8).map("".join), st.text(min_size=8, max_size=12))
+MARK = "[redacted:known-secret]"
+SECRETS = st.text(min_size=8, max_size=12).filter(lambda secret: secret not in MARK)
+
+
+@given(st.lists(PIECES | st.text(max_size=5), max_size=8).map("".join), SECRETS)
 def test_known_secrets_do_not_come_back(text, secret):
     once = redact(f"{text}{secret}{text}", [secret])
-    assert secret in "[redacted:known-secret]" or secret not in once.replace("[redacted:known-secret]", "\0")
+    assert secret not in once.replace(MARK, "\0")
     assert redact(once, [secret]) == once
 
 

@@ -124,7 +124,7 @@ def test_a_failed_and_a_damaged_run_are_shown_as_what_they_are(far):
     far.run()
     shown = far.data("runs", "show", "last")
     assert (shown["success"], shown["results"]["a"]["error"]["type"]) == (False, "api_error")
-    assert shown["results"]["b"]["note"] == "needs 'a', which failed" or "not started" in shown["results"]["b"]["note"]
+    assert shown["results"]["b"]["note"] == "not started: 'a' failed"
     far.resume()
     assert "resumed 1 time; pauses are left out" in far.call("runs", "show", "last")[1]
     far.journal.write_bytes(far.journal.read_bytes()[:-30])

@@ -2,17 +2,16 @@
 
 import json
 import os
-import shutil
-import tempfile
 import time
-from contextlib import ExitStack, contextmanager
-from pathlib import Path
+from contextlib import ExitStack
 
 import pytest
 
 from claude_force.cli import main
 from claude_force.stores.journal import Journal
-from tests.journalled import place, start
+
+from .journalled import place, start
+from .processes import unprivileged
 
 OLD, YOUNG = "20250101-000000000-aaaaaa", "20260101-000000000-bbbbbb"
 DAY = 86_400
@@ -27,36 +26,6 @@ def far(project, capsys, monkeypatch):
 @pytest.fixture
 def runs(project):
     return project / ".claude" / "runs"
-
-
-@pytest.fixture
-def person(monkeypatch):
-    """A terminal on which somebody types what they were given to type."""
-    with ExitStack() as opened:
-
-        def types(text):
-            writer, terminal = os.openpty()
-            opened.callback(os.close, writer)
-            monkeypatch.setattr("sys.stdin", opened.enter_context(open(terminal, encoding="utf-8")))
-            os.write(writer, text.encode())
-
-        yield types
-
-
-@contextmanager
-def unprivileged():
-    """A directory of a user who may not do everything, as which the body runs."""
-    directory = Path(tempfile.mkdtemp())
-    root = os.geteuid() == 0
-    if root:
-        os.chown(directory, 65534, 65534)
-        os.seteuid(65534)
-    try:
-        yield directory
-    finally:
-        if root:
-            os.seteuid(0)
-        shutil.rmtree(directory)
 
 
 def made(runs, run_id, *, days, size=0):
@@ -117,9 +86,9 @@ def test_a_run_that_was_killed_before_its_first_line_is_removed_too(far, runs):
 
 
 @pytest.mark.parametrize(("reply", "status", "left"), [("y\n", 0, []), ("n\n", 1, [OLD])])
-def test_on_a_terminal_it_asks_first(far, runs, person, reply, status, left):
+def test_on_a_terminal_it_asks_first(far, runs, stdin, reply, status, left):
     made(runs, OLD, days=400)
-    person(reply)
+    stdin(reply)
     found = far.call("runs", "prune", "--older-than", "90")
     assert (found[0], far.ids) == (status, left)
     assert found[2].startswith("remove the runs older than 90 days? [y/N]\n")

@@ -20,23 +20,14 @@ from claude_force.errors import ForceError, NotFound, TimedOut
 from claude_force.files import locked
 from claude_force.output import Screen
 from claude_force.records import Result
-from claude_force.simulator import Behaviour, Simulator
 from claude_force.workspace import Workspace
 
+from .journalled import write
 from .processes import started
 
 DONE = Result({"run_id": "id"}, "done")
 NOON = time.mktime((2026, 11, 22, 12, 0, 0, 0, 0, -1))
 HOUR = 3600
-
-
-@pytest.fixture
-def simulator(monkeypatch):
-    with Simulator(Behaviour()) as simulator:
-        monkeypatch.setenv("ANTHROPIC_BASE_URL", simulator.url)
-        monkeypatch.setenv("ANTHROPIC_API_KEY", "test-key")
-        monkeypatch.setenv("CLAUDE_FORCE_RETRIES", "0")
-        yield simulator
 
 
 @pytest.fixture
@@ -50,12 +41,6 @@ def place(project):
     )
     write(project, "workflows/slow.toml", '[[steps]]\nid = "a"\nagent = "echo"\ntask = "[[simulate: hang]]"\n')
     return project
-
-
-def write(project, name, text):
-    path = project / ".claude" / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
 
 
 @pytest.fixture

@@ -80,6 +80,19 @@ def test_values_are_json_on_disk(mapping):
         assert json.loads(mapping["a"])["value"] == {"text": "ä"}
 
 
+def test_shelf_can_be_used_again_after_it_was_closed_in_all_ways(mapping):
+    shelf = SealedShelf(mapping, b"key")
+    for use in (lambda: shelf["a"], lambda: list(shelf.items()), lambda: len(shelf), lambda: "a" in shelf, shelf.sync):
+        shelf["a"] = 1
+        shelf.close()
+        assert not mapping.file.is_open
+        assert use() in (1, [("a", 1)], True, None)
+    shelf.close()
+    shelf.clear()
+    shelf.close()
+    assert list(shelf) == []
+
+
 def test_mapping_keeps_bytes_as_a_dictionary_does(mapping):
     mapping["a"], mapping["b"], mapping["c"] = b"1", b"\0\xff", b""
     mapping["a"] = b"2"
@@ -181,8 +194,8 @@ def test_file_that_another_process_has_set_aside_already_stays(mapping):
     mapping["a"] = b"1"
     with SqliteMapping(mapping.path, max_bytes=1_000_000) as other:
         assert other["a"] == b"1"
-        aside = other.set_aside()
+        aside = other.file.set_aside()
         other["b"] = b"2"
-        assert mapping.set_aside() is None
+        assert mapping.file.set_aside() is None
         assert dict(mapping) == {"b": b"2"}
     assert aside.name.startswith("values.db.damaged-")

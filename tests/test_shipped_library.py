@@ -14,7 +14,6 @@ from claude_force import dag, library, markdown, models
 from claude_force.cli import main
 from claude_force.models import estimate_tokens
 from claude_force.records import EFFORTS
-from claude_force.simulator import Behaviour, Simulator
 from claude_force.workflow import parse
 
 SHELF = library.bundled_shelf()
@@ -85,14 +84,6 @@ def sample(project):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     return project
-
-
-@pytest.fixture
-def simulator(monkeypatch):
-    with Simulator(Behaviour()) as simulator:
-        monkeypatch.setenv("ANTHROPIC_BASE_URL", simulator.url)
-        monkeypatch.setenv("ANTHROPIC_API_KEY", "test")
-        yield simulator
 
 
 def test_what_is_promised_is_there():

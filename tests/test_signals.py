@@ -14,20 +14,10 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
-from claude_force.simulator import Behaviour, Simulator
-
 from .processes import started
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 HANG = "[[simulate: hang]]"
-
-
-@pytest.fixture
-def simulator(monkeypatch):
-    with Simulator(Behaviour()) as simulator:
-        monkeypatch.setenv("ANTHROPIC_BASE_URL", simulator.url)
-        monkeypatch.setenv("ANTHROPIC_API_KEY", "test-key")
-        yield simulator
 
 
 @pytest.fixture
@@ -112,7 +102,8 @@ def test_what_had_ended_before_is_kept_as_it_was(far, project):
 
 
 @pytest.mark.parametrize("jobs", ["1", "2"])
-def test_a_wait_between_two_tries_ends(far, project, jobs):
+def test_a_wait_between_two_tries_ends(far, project, monkeypatch, jobs):
+    monkeypatch.setenv("CLAUDE_FORCE_RETRIES", "1")
     task = "[[simulate: status=529 retry-after=100]]"
     steps = [f'[[steps]]\nid = "{name}"\nagent = "echo"\ntask = "{name} {task}"\n' for name in "ab"]
     (project / ".claude" / "workflows" / "busy.toml").write_text("".join(steps))

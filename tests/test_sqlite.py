@@ -238,28 +238,34 @@ def test_file_in_place_of_the_directory_is_an_os_error(tmp_path):
 READ_ONLY = """
 import os, sqlite3, sys, urllib.parse
 from pathlib import Path
-from tests.test_sqlite import money, opened
+from tests.test_sqlite import FIRST, SECOND, opened
 if os.geteuid() == 0:
     os.setuid(65534)  # to root nothing is read-only
-print(money(Path(sys.argv[1])))
+connection = opened(Path(sys.argv[1]), *[FIRST, SECOND][:int(sys.argv[2])])
+print(*connection.execute("SELECT * FROM accounts").fetchone())
 try:
-    opened(Path(sys.argv[1])).execute("UPDATE accounts SET money = 1")
+    connection.execute("UPDATE accounts SET money = 1")
 except sqlite3.OperationalError as error:
     print(error)
 """
 
 
-def test_what_cannot_be_written_can_be_read():
+@pytest.mark.parametrize(("version", "found"), [(1, "a 0"), (2, "a 0 none")])
+def test_what_cannot_be_written_can_be_read_also_if_its_tables_are_older(version, found):
     with tempfile.TemporaryDirectory() as directory:  # tmp_path lies in a directory that only its owner enters
         path = Path(directory) / "state.db"
         opened(path).close()
         path.chmod(0o444)
         os.chmod(directory, 0o555)
         run = subprocess.run(
-            [sys.executable, "-c", READ_ONLY, str(path)], capture_output=True, text=True, check=False, timeout=60
+            [sys.executable, "-c", READ_ONLY, str(path), str(version)],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
         )
         os.chmod(directory, 0o755)
-    assert run.stdout.splitlines() == ["0", "attempt to write a readonly database"], run.stderr
+    assert run.stdout.splitlines() == [found, "attempt to write a readonly database"], run.stderr
 
 
 def shared(path, **settings):

@@ -1,9 +1,12 @@
 """`status`: what the end of the metrics, journals and locks say of each workflow, and which one is overdue."""
 
 import io
+import json
 import os
+import shutil
 import time
 from argparse import ArgumentParser, ArgumentTypeError
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -17,7 +20,11 @@ from claude_force.files import locked
 from claude_force.output import Screen
 from claude_force.reports import standing
 from claude_force.reports.standing import standings
+from claude_force.stores.history import Span, gather
 from claude_force.stores.rollups import Rollups
+from claude_force.stores.runs import is_id
+from claude_force.stores.seal import entry, sealed
+from claude_force.stores.tally import Tally
 from claude_force.workspace import Workspace
 
 from .executions import line as execution
@@ -34,13 +41,17 @@ def now():
 
 @pytest.fixture
 def metrics(project):
-    """Append what is given to the metrics of the project."""
+    """Append what is given to the metrics of the project, and keep a journal for each run that has none."""
 
-    def write(*lines):
+    def write(*lines, confirmed=True):
         path = project / ".claude" / "metrics" / "executions.jsonl"
         path.parent.mkdir(exist_ok=True)
         with path.open("ab") as stream:
             stream.write(b"".join(lines))
+        for told in filter(None, map(entry, lines)):
+            run = project / ".claude" / "runs" / str(told.get("run_id"))
+            if confirmed and is_id(run.name) and not run.exists():
+                write_journal(run, {"status": "ok"}, workflow=told["workflow_id"])
 
     return write
 
@@ -121,6 +132,48 @@ def test_a_run_of_which_one_step_failed_has_failed_wherever_its_line_stands(metr
     assert {entry["state"] for entry in by_name(status()).values()} == {"failed"}
 
 
+def ended(fraction, *, success, number=1, workflow="w", began="000"):
+    """Return the line of a run that began and ended within one second."""
+    run = f"20201122-134206{began}-{number:06x}"
+    stamp = f"2020-11-22T13:42:06{fraction}Z"
+    return execution(timestamp=stamp, workflow_id=workflow, run_id=run, step="a", success=success)
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_of_two_runs_that_ended_within_one_second_the_later_one_counts(metrics, status, swapped):
+    for success, state in ((False, "failed"), (True, "ok")):
+        lines = [
+            ended(".100", success=not success, workflow=state, number=2 * success),
+            ended(".900", success=success, workflow=state, number=2 * success + 1),
+        ]
+        metrics(*(reversed(lines) if swapped else lines))
+        assert by_name(status())[state]["state"] == state
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_of_two_runs_that_ended_at_one_moment_the_one_that_began_later_counts(metrics, status, swapped):
+    lines = [ended("", success=True, number=9), ended("", success=False, began="001")]
+    metrics(*(reversed(lines) if swapped else lines))
+    found = by_name(status())["w"]
+    assert (found["state"], found["last_run"]["finished"]) == ("failed", "2020-11-22T13:42:06Z")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [
+        (0, "1 s"),
+        (9.04, "9 s"),
+        (59.6, "1 min"),
+        (60, "1 min"),
+        (61, "1 min 1 s"),
+        (630, "10 min 30 s"),
+        (3600, "1 h 0 min"),
+    ],
+)
+def test_ages_are_whole_seconds(seconds, told):
+    assert commands._age(seconds) == told
+
+
 def test_an_interrupted_run_is_told_from_a_failed_one_and_is_no_success(metrics, status, now):
     metrics(line("w", now - DAY), line("w", now - HOUR, success=False, error_type="interrupted"))
     found = by_name(status())["w"]
@@ -129,9 +182,9 @@ def test_an_interrupted_run_is_told_from_a_failed_one_and_is_no_success(metrics,
     assert found["last_failure"]["status"] == "interrupted"
 
 
-def write_journal(run, *ends, sealed=own_line):
-    run.mkdir(parents=True)
-    head = {"run": run.name, "journal": 1, "workflow": "w", "steps": 2, "began": "2026-11-22T00:00:00.000Z"}
+def write_journal(run, *ends, workflow="w", sealed=own_line):
+    run.mkdir(parents=True, exist_ok=True)
+    head = {"run": run.name, "journal": 1, "workflow": workflow, "steps": 2, "began": "2026-11-22T00:00:00.000Z"}
     entries = [head, *({"end": "2026-11-22T00:01:00.000Z", **end} for end in ends)]
     (run / "journal.jsonl").write_bytes(b"".join(sealed(entry, run.name) + b"\n" for entry in entries))
 
@@ -278,10 +331,134 @@ def test_what_is_no_line_of_a_run_is_passed_over(metrics, status, now):
     assert by_name(status())["w"]["state"] == "ok"
 
 
-def test_runs_with_ids_of_others_count_and_cannot_lead_anywhere(project, metrics, status, now):
+def test_runs_with_ids_of_others_are_unconfirmed_and_cannot_lead_anywhere(project, metrics, status, now):
     for number, name in enumerate(["../../../etc", "", None, "x" * 300]):
         metrics(line(f"w{number}", now - HOUR, run_id=name), line(f"w{number}", now - 1, run_id=name, success=False))
-    assert {entry["state"] for entry in by_name(status()).values()} == {"failed"}
+    assert {entry["state"] for entry in by_name(status()).values()} == {"unconfirmed"}
+
+
+def without_journal(run):
+    (run / "journal.jsonl").unlink(missing_ok=True)
+
+
+def with_nothing(run):
+    (run / "journal.jsonl").write_bytes(b"")
+
+
+def with_garbage(run):
+    (run / "journal.jsonl").write_bytes(b"\0garbage\n" * 9)
+
+
+def with_a_pipe(run):
+    without_journal(run)
+    os.mkfifo(run / "journal.jsonl")
+
+
+def of_another_workflow(run):
+    write_journal(run, {"status": "ok"}, workflow="another")
+
+
+@pytest.mark.parametrize(
+    "spoil", [shutil.rmtree, without_journal, with_nothing, with_garbage, with_a_pipe, of_another_workflow]
+)
+@pytest.mark.parametrize("success", [True, False])
+def test_a_run_without_a_journal_of_ones_own_is_neither_a_success_nor_a_failure(
+    project, metrics, status, now, spoil, success
+):
+    metrics(line("w", now - 30 * HOUR), line("v", now - 99, success=success), line("w", now - HOUR, success=success))
+    for at in (now - HOUR, now - 99):
+        spoil(project / ".claude" / "runs" / run_id(at - 60))
+    found = by_name(status())
+    assert [found[name]["state"] for name in "vw"] == ["unconfirmed", "unconfirmed"]
+    assert found["w"]["last_success"]["age_seconds"] == pytest.approx(30 * HOUR, abs=10)
+    assert [found["v"][which] for which in ("last_success", "last_failure")] == [None, None]
+    assert (found["w"]["last_failure"], status("--stale", "2d", "w").exit_code) == (None, 0)
+    message = status("--stale", "26h").error.message
+    assert message.endswith("for 26 h 0 min: 'v' (unconfirmed), 'w' (30 h 0 min ago)")
+
+
+def test_a_success_is_found_behind_any_number_of_unconfirmed_runs_of_which_few_are_read(metrics, status, now):
+    metrics(line("w", now - 3 * HOUR))
+    metrics(*(line("w", now - HOUR + n, success=n % 9 != 0) for n in range(3000)), confirmed=False)
+    taken = []
+
+    class Counted(Tally):
+        def add(self, record):
+            taken.append(record)
+            return super().add(record)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(standing, "_BLOCK_BYTES", 1 << 14)
+        patch.setattr(standing, "Tally", Counted)
+        found = by_name(status())["w"]
+    assert len(taken) < 300
+    assert found["state"] == "unconfirmed"
+    assert found["last_success"]["age_seconds"] == pytest.approx(3 * HOUR, abs=10)
+
+
+@pytest.mark.parametrize("year", ["2046", "9999"])
+def test_a_run_ahead_of_the_clock_hides_no_other_one_and_is_told(metrics, status, run_status, now, year):
+    """Somebody's clock was wrong, or somebody made the line."""
+    ahead = execution(timestamp=f"{year}-01-01T00:00:00.000Z", workflow_id="w", run_id=f"{year}0101-000000000-aaaaaa")
+    metrics(line("w", now - 30 * HOUR), ahead, ahead.replace(b'"w"', b'"v"').replace(b"aaaaaa", b"bbbbbb"))
+    result, warned = run_status()
+    found = by_name(result)
+    assert (found["w"]["state"], found["v"]["state"]) == ("ok", "ahead")
+    assert found["w"]["last_run"]["age_seconds"] == pytest.approx(30 * HOUR, abs=10)
+    assert warned.count("2 runs dated ahead of this clock left out") == 1
+    message = status("--stale", "26h").error.message
+    assert message.endswith("'v' (ahead of this clock), 'w' (30 h 0 min ago)")
+
+
+def test_a_clock_that_is_a_little_ahead_matters_nothing(metrics, run_status, now):
+    metrics(line("w", now + 200))
+    result, warned = run_status("--stale", "26h")
+    assert (result.exit_code, warned) == (0, "")
+
+
+def test_a_line_that_is_far_too_long_is_passed_over(metrics, status, now):
+    metrics(line("w", now - 2 * HOUR))
+    metrics(line("w", now - HOUR, began=now - 2 * HOUR - 60, success=False, pad="x" * (3 << 20)), confirmed=False)
+    metrics(line("v", now - HOUR))
+    found = by_name(status())
+    assert [found[name]["state"] for name in "vw"] == ["ok", "ok"]
+
+
+DAMAGED = {
+    "timestamp": ["2026-02-30T13:00:00Z", "0000-00-00T99:00:00Z", "2026-02-28T24:00:00.000Z", "2026-02-28T13:60:00Z"],
+    "estimated_cost": [1e308, -1, 10**400, "1"],
+    "success": [None, 1, "yes"],
+}
+
+
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in DAMAGED.items() for value in values])
+def test_a_line_that_is_damaged_for_analytics_is_so_for_status(project, metrics, status, now, name, value):
+    damaged = json.loads(line("w", now - 1)) | {name: value}
+    metrics(*(json.dumps(damaged | {"workflow_id": name}).encode() + b"\n" for name in "vw"), line("w", now - HOUR))
+    result = status("--stale", "2h")
+    assert (result.exit_code, list(by_name(result))) == (0, ["w"])
+    assert by_name(result)["w"]["last_run"]["age_seconds"] == pytest.approx(HOUR, abs=10)
+    assert gather(project / ".claude" / "metrics", Span()).damaged == 2
+
+
+def test_what_is_no_file_in_the_place_of_the_metrics_is_not_waited_for(project, status):
+    path = project / ".claude" / "metrics" / "executions.jsonl"
+    path.parent.mkdir()
+    os.mkfifo(path)
+    with pytest.raises(ForceError, match=r"executions\.jsonl: not a regular file") as told:
+        status()
+    assert told.value.hint == "see: claude-force doctor"
+
+
+@pytest.mark.parametrize("put", [Path.mkdir, lambda path: path.symlink_to(path.parent), os.mkfifo])
+def test_what_is_no_lock_in_the_place_of_one_ends_nothing(project, metrics, run_status, now, put):
+    metrics(line("w", now - 30 * HOUR), line("v", now - HOUR))
+    path = scheduled.lock_file(project / ".claude", "w")
+    path.parent.mkdir()
+    put(path)
+    result, warned = run_status("--stale", "26h")
+    assert "'w' (30 h 0 min ago)" in result.error.message
+    assert path.is_fifo() or f"'w' is running: {path}: " in warned.replace("\n", "")
 
 
 def test_an_unpriced_step_makes_the_cost_unknown(metrics, status, now):
@@ -303,6 +480,7 @@ def test_what_a_slow_writer_adds_to_the_former_file_counts(project, metrics, sta
     with path.open("ab") as slow:
         Rollups(path.parent).roll(30)
         slow.write(line("w", now - 9))
+    write_journal(project / ".claude" / "runs" / run_id(now - 69), {"status": "ok"})
     assert by_name(status())["w"]["last_success"]["age_seconds"] == pytest.approx(9, abs=5)
 
 
@@ -310,6 +488,10 @@ def test_metrics_that_cannot_be_read_are_told(project, status):
     (project / ".claude" / "metrics" / "executions.jsonl").mkdir(parents=True)
     with pytest.raises(ForceError, match=r"cannot read .*executions\.jsonl"):
         status()
+
+
+def by_nobody(entry, run_id):
+    return sealed(json.dumps(entry), run_id, b"")
 
 
 @settings(max_examples=60)
@@ -328,16 +510,20 @@ def test_what_is_found_backwards_is_what_a_look_at_everything_finds(tmp_path_fac
         runs[key][1] &= success
         runs[key][2] = start + 10 * place
         lines.append(line(workflow, start + 10 * place, run_id=run_id(began, number), success=success))
+        if number % 3:
+            journal = state / "runs" / run_id(began, number)
+            write_journal(journal, {"status": "ok"}, workflow=workflow, sealed=by_nobody)
     (state / "metrics" / "executions.jsonl").write_bytes(b"".join(lines))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(standing, "_BLOCK_BYTES", block)
-        found = standings(state, "abc", secret=lambda: b"")
+        found = standings(state, "abc", secret=lambda: b"", now=start + 999)
     for workflow in "abc":
-        of = [(end, good) for (name, _), (_, good, end) in runs.items() if name == workflow]
+        assert (found[workflow].last is not None) == any(name == workflow for name, _ in runs)
+        of = [(end, good) for (name, number), (_, good, end) in runs.items() if name == workflow and number % 3]
         for run, wanted in ((found[workflow].success, True), (found[workflow].failure, False)):
             ends = [end for end, good in of if good is wanted]
             expected = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(max(ends))) if ends else None
             if wanted:  # of older failures only the fact counts: a line of theirs, perhaps not the last, is found
-                assert (run and run.finished) == expected
+                assert (run and run.finished[:19]) == expected
             else:
                 assert (run is not None) == bool(ends)

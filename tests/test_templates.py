@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from claude_force.templates import escape, names, render, sole_name
+from claude_force.templates import escape, names, origin, render, sole_name, step_of
 
 TEXTS = st.text(alphabet="{}\\ ab.\n", max_size=30)
 
@@ -48,6 +48,25 @@ def test_the_sole_name_of_a_text_is_found(text, name):
 @pytest.mark.parametrize("text", ["", "a", "{{a}}b", "{{a}} {{b}}", r"\{{", r"\{{a}}", "{{a"])
 def test_a_text_with_anything_else_has_no_sole_name(text):
     assert sole_name(text) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "first", "step"),
+    [
+        ("steps.plan.output", "steps", "plan"),
+        ("steps.a.output.output", "steps", "a.output"),
+        ("steps.plan", "steps", None),
+        ("steps.output", "steps", None),
+        ("steps..output", "steps", None),
+        ("stepsister.plan.output", "stepsister", None),
+        ("input.steps.plan.output", "input", None),
+        ("item", "item", None),
+        ("", "", None),
+    ],
+)
+def test_a_name_tells_where_its_value_comes_from(name, first, step):
+    assert origin(name) == first
+    assert step_of(name) == step
 
 
 @given(TEXTS | st.text())

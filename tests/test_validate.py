@@ -195,3 +195,14 @@ def test_a_text_that_never_ends_is_looked_at_once():
 def test_lines_are_counted_from_one():
     page = places.page("one\ntwo\nthree")
     assert [places.line(page, at) for at in (0, 3, 4, 7, 8, 12)] == [1, 1, 2, 2, 3, 3]
+
+
+def test_each_problem_is_one_line_whatever_a_file_is_called(project, capsys):
+    directory = project / ".claude" / "agents"
+    directory.mkdir()
+    (directory / "x\n::error::forged\x1b[31m\r.md").write_text("no front matter\x1b[31m\n")
+    cli.main(["validate"])
+    lines = capsys.readouterr().out.splitlines()
+    assert not any(line.startswith("::") for line in lines)
+    assert "\x1b" not in "".join(lines)
+    assert ".claude/agents/x ::error::forged[31m.md:1: " in lines[0]

@@ -6,32 +6,25 @@ from pathlib import Path
 
 import pytest
 
-from claude_force.errors import AuthenticationFailed, ConfigError, Interrupted, NotFound, UsageError, ValidationError
+from claude_force.errors import (
+    AuthenticationFailed,
+    BudgetExceeded,
+    ConfigError,
+    Interrupted,
+    NotFound,
+    UsageError,
+    ValidationError,
+)
 from claude_force.output import Screen
 from claude_force.plan import request, single
 from claude_force.recording import new_run_id
-from claude_force.simulator import Behaviour, Simulator
 from claude_force.workspace import Workspace
 
-
-@pytest.fixture
-def simulator(monkeypatch):
-    with Simulator(Behaviour()) as simulator:
-        monkeypatch.setenv("ANTHROPIC_BASE_URL", simulator.url)
-        monkeypatch.setenv("ANTHROPIC_API_KEY", "key-of-the-environment")
-        monkeypatch.setenv("CLAUDE_FORCE_RETRIES", "0")
-        yield simulator
+from .journalled import write
 
 
 def open_workspace(**settings):
     return Workspace(screen=Screen(), **settings)
-
-
-def write(directory, name, text):
-    path = directory / ".claude" / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text if isinstance(text, str) else json.dumps(text))
-    return path
 
 
 def agent(directory, name, **fields):
@@ -97,6 +90,17 @@ def test_another_home_can_be_named(home, tmp_path, monkeypatch):
     assert workspace.agent("theirs").source == "user"
     with pytest.raises(NotFound):
         workspace.agent("of-the-home")
+
+
+def test_a_hint_names_the_settings_of_the_home_that_was_named(project, tmp_path, monkeypatch):
+    agent(project, "echo", model="claude-sonnet-99")
+    file = write(tmp_path, "other/claude.json", '{"version": 2, "budget": {"daily_usd": 1}}')
+    monkeypatch.setenv("CLAUDE_FORCE_HOME", str(file.parent))
+    with open_workspace() as workspace:
+        plan = workspace.plan(single("echo"), "x")
+        with pytest.raises(BudgetExceeded) as refused:
+            workspace.stores.spending("run").reserve(request(plan, plan.jobs["echo"], {}), "echo")
+    assert f" in {file}: " in refused.value.hint
 
 
 def test_nothing_is_written_by_looking(home, tmp_path, monkeypatch):

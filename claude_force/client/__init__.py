@@ -5,14 +5,15 @@ a truncated answer is the caller's business. It is called from many threads at o
 
     reply = transport(request, on_text=print, deadline=time.monotonic() + 60)
 
-`on_text` is given the text as it arrives, never an empty one; what it raises goes through to the caller.
+`on_text` is given the text as it arrives, never an empty one.
 `on_begin` is called when an answer's first block begins, thinking too: the API's prompt cache holds what was marked.
-`on_resend` is called before a request is sent again that may have been billed: what it raises ends the call.
+`on_resend` is called before a request is sent again that may have been billed.
 `deadline` is a value of `time.monotonic()` that no call outlives, however slowly an answer trickles in.
 What sends once is also given `on_head`, which is told the status of the answer and a function that looks a header up,
 before anything else of it is read.
-A call raises a `ForceError` and nothing else: `ApiError`, `AuthenticationFailed` or `TryLater` if the API
-said no, `ConnectionFailed` if there was no connection or the answer was cut or garbled, `TimedOut`, and
+What these functions raise ends the call and goes through to the caller. Besides, a call raises a `ForceError` and
+nothing else: `ApiError`, `AuthenticationFailed` or `TryLater` if the API said no, `ConnectionFailed` if there was no
+connection or the answer was cut or garbled, `Busy` if nothing is sent because calls failed, `TimedOut`, and
 `Interrupted` after `abort`. Its `retryable` tells whether the same call could succeed later.
 
 This package does not know agents, money or files.

@@ -16,14 +16,15 @@ from functools import partial
 from ..errors import ApiError, Busy, ForceError, Interrupted, TimedOut, UsageError
 from ..frozen import dataclass, replace
 from .faults import excerpt
-from .shared import Known, moment
+from .shared import SKEW_SECONDS, Known, moment
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any, Literal, TypeVar
 
-    from .shared import Record, Shared
+    from ..records import Record
+    from .shared import Shared
 
     T = TypeVar("T")
 
@@ -38,8 +39,6 @@ VERDICT_SECONDS = 15.0
 MEMORY_SECONDS = 600.0
 """After which failures that opened nothing are forgotten."""
 POLL_SECONDS = 0.05
-SKEW_SECONDS = 1.0
-"""By so much a record may be ahead of the clock; beyond, the clock was set back since, and the record says nothing."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +70,10 @@ class Rules:
     in_flight: int | None = None
 
 
+_LAST = 253_402_300_799
+"""The end of the year 9999: no later time can be shown."""
+
+
 def state(circuit: Circuit, rules: Rules, now: float) -> State:
     """Return the state of `circuit` at the time `now`."""
     if circuit.failures < rules.failure_threshold:
@@ -90,13 +93,20 @@ def read_circuit(record: Record | None) -> Circuit:
     try:
         return Circuit(
             failures=int(record["failures"]),
-            failed=float(record["failed"]),
-            answered=float(record["answered"]),
+            failed=_moment(record["failed"]),
+            answered=_moment(record["answered"]),
             reason=str(record["reason"]),
-            trials=tuple((str(token), float(began)) for token, began in record["trials"]),
+            trials=tuple((str(token), _moment(began)) for token, began in record["trials"]),
         )
     except (KeyError, TypeError, ValueError, OverflowError):
         return Circuit()
+
+
+def _moment(seconds: float) -> float:
+    """Return a time of the epoch as it was written down; raises ValueError for one that no clock shows."""
+    if not 0 <= seconds <= _LAST:
+        raise ValueError(f"no time: {seconds}")
+    return float(seconds)
 
 
 def mendable(error: BaseException) -> bool:

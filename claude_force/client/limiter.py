@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from .shared import Known, Record
+    from ..records import Record
+    from .shared import Known
 
 LONGEST_WAIT_SECONDS = 120.0
 """What the API asks to wait beyond this is not sat out unless the user says so."""
@@ -58,8 +59,9 @@ class Limiter:
     def enter(self, name: str, deadline: float | None = None, *, answering: bool = False) -> Ticket:
         """Wait until a call to `name` may be sent, and return its ticket, to be given back by `leave`.
 
-        `answering` says that the far end is known to answer, so that calls need not begin carefully. Raises TryLater
-        where the wait would be longer than two minutes or outlast `deadline`, and Interrupted.
+        `answering` says that the far end is known to answer, so that calls need not begin carefully. Behind many others
+        at a slow pace it waits as long as that takes. Raises TryLater where the API asks to wait for more than two
+        minutes and that is not to be sat out, or where the wait would outlast `deadline`, and Interrupted.
         """
         lane = self._lane(name, answering=answering)
         while (pause := lane.take()) and not (self._pace(name).floor and lane.take(freely=True) == 0):
@@ -150,6 +152,11 @@ class Limiter:
             raise Interrupted("interrupted")
 
 
+def no_room(seconds: float) -> str:
+    """Return what there is to say of a wait that would outlast the time limit."""
+    return f"the time limit leaves no room for a wait of {seconds:.1f} s"
+
+
 class _Lane:
     """The calls of this process to one far end: how many are in flight, and how many may be."""
 
@@ -206,5 +213,5 @@ def _parked(name: str, until: float, now: float) -> TryLater:
 
 
 def _out_of_time(name: str, seconds: float) -> TryLater:
-    hint = f"the time limit leaves no room for a wait of {seconds:.1f} s"
-    return TryLater(f"rate limited: other calls to {name} come first", status=429, retry_after=seconds, hint=hint)
+    message = f"rate limited: other calls to {name} come first"
+    return TryLater(message, status=429, retry_after=seconds, hint=no_room(seconds))

@@ -10,7 +10,7 @@ from json import JSONDecoder
 
 from ..errors import ConnectionFailed
 from ..records import Reply, Usage
-from .faults import event_error, excerpt
+from .faults import event_error, excerpt, mapping
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -66,13 +66,13 @@ class Answer:
         kind = event.get("type")
         self.heard += kind != "ping"
         if kind == "content_block_delta":
-            self._delta(_mapping(event.get("delta")))
+            self._delta(mapping(event.get("delta")))
         elif kind == "content_block_start":
             self._block(event.get("content_block"))
         elif kind == "message_start":
-            self._head(_mapping(event.get("message")))
+            self._head(mapping(event.get("message")))
         elif kind == "message_delta":
-            self._head({**_mapping(event.get("delta")), "usage": event.get("usage")})
+            self._head({**mapping(event.get("delta")), "usage": event.get("usage")})
         elif kind == "message_stop":
             self.complete = True
         elif kind == "error":
@@ -109,7 +109,7 @@ class Answer:
             usage=_counted(self._usage),
             message_id=self._label(self._message.get("id")),
             request_id=self._request_id,
-            refusal=self._label(_mapping(self._message.get("stop_details")).get("category")),
+            refusal=self._label(mapping(self._message.get("stop_details")).get("category")),
         )
 
     def _label(self, value: object) -> str | None:
@@ -126,14 +126,14 @@ class Answer:
         return event
 
     def _head(self, fields: dict[str, Any]) -> None:
-        _merge(self._usage, _mapping(fields.get("usage")))
+        _merge(self._usage, mapping(fields.get("usage")))
         _merge(self._message, {name: fields.get(name) for name in ("id", "model", "stop_reason", "stop_details")})
 
     def _block(self, block: object) -> None:
         if self._on_begin:
             begin, self._on_begin = self._on_begin, None
             begin()
-        fields = _mapping(block)
+        fields = mapping(block)
         if fields.get("type") == "text":
             self._text(fields.get("text") or "")
 
@@ -179,17 +179,13 @@ def _counted(usage: dict[str, Any]) -> Usage:
         output_tokens=_count(usage.get("output_tokens")),
         cache_creation_input_tokens=_count(usage.get("cache_creation_input_tokens")),
         cache_read_input_tokens=_count(usage.get("cache_read_input_tokens")),
-        cache_creation_1h_input_tokens=_count(_mapping(usage.get("cache_creation")).get("ephemeral_1h_input_tokens")),
-        thinking_tokens=_count(_mapping(usage.get("output_tokens_details")).get("thinking_tokens")),
-        web_searches=_count(_mapping(usage.get("server_tool_use")).get("web_search_requests")),
+        cache_creation_1h_input_tokens=_count(mapping(usage.get("cache_creation")).get("ephemeral_1h_input_tokens")),
+        thinking_tokens=_count(mapping(usage.get("output_tokens_details")).get("thinking_tokens")),
+        web_searches=_count(mapping(usage.get("server_tool_use")).get("web_search_requests")),
         service_tier=_string(usage.get("service_tier")),
         inference_geo=_string(usage.get("inference_geo")),
         speed=_string(usage.get("speed")),
     )
-
-
-def _mapping(value: object) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
 
 
 def _string(value: object) -> str | None:

@@ -8,18 +8,17 @@ kept, and who waits, is not known here.
 from __future__ import annotations
 
 from ..frozen import dataclass, replace
+from .shared import SKEW_SECONDS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from ..records import Record
     from .faults import Header
-    from .shared import Record
 
 LONGEST_HOLD_SECONDS = 86_400.0
 """After a day the API may be asked again, whatever it said."""
 IDLE_SECONDS = 300.0
 """After which a pace that nobody used is forgotten."""
-SKEW_SECONDS = 1.0
-"""By so much a record may be ahead of the clock; beyond, the clock was set back since, and the record says nothing."""
 MARGIN, EAGER = 1.08, 0.95
 """The least distance between two sends over the API's own: if it says that nothing is left, a bucket of one request
 would refuse what comes a moment early; if something is, it may be used up."""

@@ -12,12 +12,11 @@ from threading import Lock
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any, Protocol, TypeVar
+    from typing import Protocol, TypeVar
+
+    from ..records import Change, Record
 
     T = TypeVar("T")
-
-    Record = dict[str, Any]
-    Change = Callable[[Record | None], tuple[Record | None, T]]
 
     class Shared(Protocol):
         """Where processes keep records by kind, "circuits" or "paces", and name; whatever fails is an OSError."""
@@ -30,6 +29,10 @@ if TYPE_CHECKING:
 
             `step` returns the new record, None to leave it as it is, and what else there is to return.
             """
+
+
+SKEW_SECONDS = 1.0
+"""By so much a record may be ahead of the clock; beyond, the clock was set back since, and the record says nothing."""
 
 
 class Known:

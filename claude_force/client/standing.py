@@ -16,8 +16,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from ..records import Record
     from .breaker import Rules
-    from .shared import Record
 
 
 @dataclass(frozen=True)

@@ -12,21 +12,21 @@ from ..models import usd
 from ..records import Result
 from ..reports.table import plural, table
 from ..spending import dollars, resets
+from . import given
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from typing import Any
 
     from ..spending import Account
-    from ..stores.ledger import Standing
+    from ..stores.ledger import Ledger, Standing
     from ..stores.uncertain import UncertainCall
     from ..workspace import Workspace
 
 _HEADINGS = ("SCOPE", "LIMIT", "SPENT", "RESERVED", "UNCERTAIN", "LEFT", "RESETS")
 _CALLS = ("CALL", "DAY", "RUN", "STEP", "AGENT", "CHARGED")
-_LARGEST = 1_000_000_000
 
 
 def show(args: Namespace, workspace: Workspace) -> Result:
@@ -42,15 +42,39 @@ def show(args: Namespace, workspace: Workspace) -> Result:
         for standing in _standings(account, always if account is found[0] else {})
     ]
     rows = [_cells(account, standing) for account, standing in standings]
-    calls = found[0].ledger().uncertain_calls()
+    calls = _calls(found)
     data = {
         "schema_version": 1,
         "caps": [_facts(account, standing) for account, standing in standings],
-        "uncertain_calls": [_call_facts(call) for call in calls],
+        "uncertain_calls": [_call_facts(call, whose) for whose, some in calls.items() for call in some],
     }
     width = workspace.screen.page
-    told = _told([call for call in calls if call.settled is None], width)
-    return Result(data, "\n\n".join([table(_HEADINGS, rows, width=width), *told]))
+    told = [text for whose, some in calls.items() for text in _told(_open(some), whose, found[0].whose, width)]
+    return Result(data, "\n\n".join([table(_HEADINGS, rows, width=width), *told, *_unlisted(found)]))
+
+
+def _calls(accounts: Sequence[Account]) -> dict[str, list[UncertainCall]]:
+    """Return by whose account it is the calls in each ledger, in the user's those that are not the project's own."""
+    found: dict[str, list[UncertainCall]] = {}
+    known: set[str] = set()
+    for account in accounts:
+        found[account.whose] = [call for call in account.ledger().uncertain_calls() if call.ref not in known]
+        known |= {call.ref for call in found[account.whose]}
+    return found
+
+
+def _open(calls: Sequence[UncertainCall]) -> list[UncertainCall]:
+    return [call for call in calls if call.settled is None]
+
+
+def _unlisted(accounts: Sequence[Account]) -> Iterator[str]:
+    """Yield what to say of uncertain sums of this month that an older version charged, which kept no list of calls."""
+    for account in accounts:
+        (month,) = account.ledger().standing({"monthly": None})
+        left = month.uncertain - sum(call.charged for call in _open(account.ledger().uncertain_calls()))
+        if left > 0:
+            where = " over all projects" if account.whose == "user" else ""
+            yield f"{dollars(left)} uncertain{where} is from before calls were listed: it cannot be settled"
 
 
 def _standings(account: Account, always: Mapping[str, None]) -> list[Standing]:
@@ -78,18 +102,19 @@ def _facts(account: Account, standing: Standing) -> dict[str, Any]:
     return {**named, **amounts, "resets_at": resets_at}
 
 
-def _call_facts(call: UncertainCall) -> dict[str, Any]:
-    settled = {"settled": usd(call.settled), "settled_at": call.settled_at}
-    named = {"call": call.ref, "day": call.day, "run_id": call.run_id, "step": call.step, "agent": call.agent}
-    return {**named, "charged": usd(call.charged), **settled}
+def _call_facts(call: UncertainCall, whose: str) -> dict[str, Any]:
+    named = {"call": call.ref, "of": whose, "day": call.day, "run_id": call.run_id}
+    amounts = {"charged": usd(call.charged), "settled": usd(call.settled)}
+    return {**named, "step": call.step, "agent": call.agent, **amounts, "settled_at": call.settled_at}
 
 
-def _told(unsettled: Sequence[UncertainCall], width: int) -> list[str]:
+def _told(unsettled: Sequence[UncertainCall], whose: str, own: str, width: int) -> list[str]:
     if not unsettled:
         return []
     rows = [(c.ref, c.day, c.run_id, c.step, c.agent, dollars(c.charged)) for c in unsettled]
     hint = "to put in the true figure: claude-force budget settle CALL --at USD"
-    told = f"{plural(len(rows), 'call')} of unknown cost, charged at the worst case; {hint}"
+    place = "" if whose == own else " in other projects, under the caps over all of them"
+    told = f"{plural(len(rows), 'call')} of unknown cost{place}, charged at the worst case; {hint}"
     return [told, table(_CALLS, rows, width=width)]
 
 
@@ -108,51 +133,87 @@ def set_cap(args: Namespace, workspace: Workspace) -> Result:
     if agent and agent not in {known.name for known in workspace.agents()}:
         workspace.screen.warn(f"no agent is called {agent} here")
     amount = None if args.amount == "off" else args.amount
+    first = amount is not None and kind != "run" and _begins(by_user, workspace)  # asked before it is there
     config.change(path, ("budget", "agents", agent) if agent else ("budget", f"{kind}_usd"), amount)
     whose = "all projects together" if by_user else "this project"
     limit = "no cap" if amount is None else f"a cap of {dollars(round(amount * 1_000_000_000))}"
-    if by_user and amount is not None and not workspace.settings.user_caps:
-        workspace.screen.note("what was spent before the first cap on all projects does not count towards it")
+    since = "; what was spent before is not counted" if first else ""
     data = {"schema_version": 1, "success": True, "path": str(path), "scope": args.scope, "limit": amount}
-    return Result(data, f"{args.scope}: {limit} for {whose}, written to {path}")
+    return Result(data, f"{args.scope}: {limit} for {whose}, written to {path}{since}")
+
+
+def _begins(by_user: bool, workspace: Workspace) -> bool:
+    """Say whether a cap is the first of a ledger that counts only under caps: the user's, beside a project's."""
+    return by_user and workspace.state != workspace.home and not workspace.settings.user_caps
 
 
 def settle_options(parser: ArgumentParser) -> None:
     """Add the options of `budget settle`."""
     which = "the call, as 'budget show' names it, or all such calls of a run: its id, the beginning of it, or 'last'"
     parser.add_argument("name", metavar="CALL|RUN_ID", nargs="?", help=which)
-    parser.add_argument("--all", action="store_true", help="every such call of this month")
+    parser.add_argument("--all", action="store_true", help="every such call of this project this month")
     cost = "what it did cost; of several calls, 0"
-    parser.add_argument("--at", type=_cost, required=True, metavar="USD", help=cost)
+    parser.add_argument("--at", type=given.dollars, required=True, metavar="USD", help=cost)
 
 
 def settle(args: Namespace, workspace: Workspace) -> Result:
     """Put what calls did cost in the place of their uncertain charges, in each ledger that they count in."""
     own, users = workspace.stores.ledger, workspace.stores.user_ledger
-    calls = _named(args, [call for call in own.uncertain_calls() if call.settled is None])
+    accounts = workspace.stores.accounts()
+    unsettled, *rest = map(_open, _calls(accounts).values())
+    others = [call for calls in rest for call in calls]
+    calls = _named(args, unsettled, others)
     cost = round(args.at * 1_000_000_000)
-    for call in calls:
-        users.correct(call.ref, cost)
-        own.correct(call.ref, cost)  # last: what a crash leaves undone is still listed here, and can be done again
-    charged = sum(call.charged for call in calls)
+    done = [call for call in calls if _correct(call.ref, cost, own, users)]
+    charged = sum(call.charged for call in done)
     data = {
         "schema_version": 1,
         "success": True,
-        "calls": [call.ref for call in calls],
+        "calls": [call.ref for call in done],
         "charged": usd(charged),
-        "settled": usd(cost * len(calls)),
+        "settled": usd(cost * len(done)),
     }
+    told = []
+    if done:
+        amounts = f"{dollars(cost * len(done))} in the place of {dollars(charged)}"
+        told.append(f"{plural(len(done), 'call')} settled: {amounts}")
+    if late := len(calls) - len(done):
+        told.append(f"{plural(late, 'call')} settled before: the figure that was put in first holds")
     if not calls:
-        return Result(data, "there is no call to settle")
-    told = f"{plural(len(calls), 'call')} settled: {dollars(cost * len(calls))} in the place of {dollars(charged)}"
-    return Result(data, told)
+        told = [_nothing_to_settle(len(others)), *_unlisted(accounts)]
+    return Result(data, "\n".join(told))
 
 
-def _named(args: Namespace, unsettled: Sequence[UncertainCall]) -> Sequence[UncertainCall]:
-    """Return the calls that the arguments name; raises UsageError, and NotFound."""
+def _correct(ref: str, cost: int, own: Ledger, users: Ledger) -> bool:
+    """Settle a call in both ledgers, and return whether it was open: else the figure that it has holds in both.
+
+    Whoever settles it, in whichever project, does so first in the user's ledger if that has the call, which decides
+    between those who do so at once. The project's own is last: what a crash leaves undone is listed there, to be
+    done again.
+    """
+    if users.correct(ref, cost):
+        own.correct(ref, cost)
+        return True
+    known = next((call.settled for call in users.uncertain_calls() if call.ref == ref), None)
+    if known is None:
+        return own.correct(ref, cost) > 0
+    own.correct(ref, known)
+    return False
+
+
+def _nothing_to_settle(others: int) -> str:
+    if not others:
+        return "there is no call to settle"
+    return f"there is no call of this project to settle; {plural(others, 'call')} of other projects: name each"
+
+
+def _named(
+    args: Namespace, unsettled: Sequence[UncertainCall], others: Sequence[UncertainCall]
+) -> Sequence[UncertainCall]:
+    """Return the calls that the arguments name, those of `others` by name alone; raises UsageError, and NotFound."""
     if bool(args.name) == args.all:
         raise UsageError("name one call or one run, or give --all", hint="see: claude-force budget show")
-    found = unsettled if args.all else _called(args.name, unsettled)
+    found = unsettled if args.all else _called(args.name, [*others, *unsettled])
     if args.at and len(found) > 1:
         raise UsageError(f"{len(found)} calls cannot share one figure above 0", hint="settle each by its name")
     return found
@@ -171,13 +232,6 @@ def _called(name: str, unsettled: Sequence[UncertainCall]) -> Sequence[Uncertain
     return found
 
 
-def _cost(text: str) -> float:
-    amount = _amount(text)
-    if isinstance(amount, str):
-        raise ArgumentTypeError(f"expected an amount in USD such as 0 or 0.25, got '{text}'")
-    return amount
-
-
 def _scope(text: str) -> str:
     kind, _, agent = text.partition(":")
     if text not in {"run", "daily", "monthly"} and (kind != "agent" or not agent.strip() or not agent.isprintable()):
@@ -189,9 +243,7 @@ def _amount(text: str) -> float | str:
     if text == "off":
         return text
     try:
-        amount = float(text.removeprefix("$"))
-    except ValueError:
-        amount = -1
-    if not 0 <= amount <= _LARGEST:
-        raise ArgumentTypeError(f"expected an amount in USD such as 5 or 0.25, or off, got '{text}'")
+        amount = given.dollars(text)
+    except ArgumentTypeError as error:
+        raise ArgumentTypeError(f"{error}; off removes the cap") from None
     return int(amount) if amount.is_integer() else amount

@@ -16,7 +16,7 @@ from ..errors import ConfigError, ForceError
 from ..reports.table import quoted
 from ..workflow import implied_inputs
 from ..workspace import Workspace
-from .machine import Check, writable
+from .machine import Check, without_key, writable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -137,10 +137,8 @@ def _key(alone: Workspace, workspace: Workspace) -> Check:
         return Check("cron key", "problem", error.message, error.hint or remedy)
     if far.authenticated:
         return Check("cron key", "ok", f"from {settings.api_key_file}")
-    if file := settings.api_key_file:
-        return Check("cron key", "problem", f"there is none in {file}", f"write it into {quoted(file)}")
-    if settings.client == "anthropic":
-        return Check("cron key", "ok", "none: the official SDK uses its own sign-in")
+    if told := without_key("cron key", settings.client, settings.api_key_file):
+        return told
     here = [name for name in KEY_VARIABLES if workspace.environment.get(name, "").strip()]
     found = f"only in {here[0]}, which cron does not have" if here else "there is none"
     return Check("cron key", "problem", found, remedy)

@@ -15,7 +15,7 @@ from ..frozen import replace
 from ..records import Result
 from ..reports.table import plural, quoted
 from .health import health
-from .machine import Check, clock, machine
+from .machine import Check, clock, machine, without_key
 from .troubles import troubles
 
 TYPE_CHECKING = False
@@ -157,10 +157,8 @@ def _key(far: Endpoint, settings: Settings, file: Path | None, variables: list[s
         yield _shape(key, far, str(file) if file else variables[0])
     elif far.authenticated:
         yield Check("key", "ok", "from ANTHROPIC_CUSTOM_HEADERS")
-    elif settings.client == "anthropic":
-        yield Check("key", "ok", "none: the official SDK uses its own sign-in")
-    elif file:
-        yield Check("key", "problem", f"there is none in {file}", f"write it into {quoted(file)}")
+    elif told := without_key("key", settings.client, file):
+        yield told
     else:
         remedy = "set ANTHROPIC_API_KEY; without a key there is: claude-force demo"
         yield Check("key", "problem", "there is none", remedy)

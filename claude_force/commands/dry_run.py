@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from .. import dag, models, prefixes
+from .. import dag, models, prefixes, prompt
 from .. import plan as plans
 from ..records import Outcome, Result, payload
 from ..reports.table import money, plural
@@ -83,13 +83,12 @@ def _priced(
     job: plans.Job, item: plans.Item | None, request: Request, settings: Settings
 ) -> tuple[dict[str, Any], int | None]:
     """Return what is told of a request, and the most that it could cost in nanodollars."""
-    prompt = sum(models.estimate_tokens(b.text, request.model) for b in (*request.system, *request.user))
     most = worst_case(request, settings.prices)
     entry = {
         "step": job.step.id,
         "agent": job.agent.name,
         **({"item": item.label} if item else {}),
-        "estimated_input_tokens": prompt,
+        "estimated_input_tokens": prompt.estimated_tokens(request),
         "estimated_cost_at_most": models.usd(most),
         "request": payload(request),
     }

@@ -42,7 +42,7 @@ def run_options(parser: ArgumentParser) -> None:
 
 
 def limits(args: Namespace) -> dict[str, Any]:
-    """Return what `run_options` added, as `Engine.context` takes it."""
+    """Return those of the options of `run_options` that `Engine.context` takes, as it takes them."""
     return {
         "timeout": args.timeout,
         "max_cost": args.max_cost,
@@ -81,12 +81,22 @@ def required_task(args: Namespace, workspace: Workspace) -> str:
     text = task(args)
     if text is not None:
         _tell_unread(args, workspace)
-    elif "-" not in args.file and not (sys.stdin is None or sys.stdin.isatty()):
-        text = _stdin()
+    elif "-" not in args.file:
+        text = piped()
+    return present(text, f'{args.command} {args.name} "Explain …"')
+
+
+def present(text: str | None, example: str) -> str:
+    """Return the task; raises UsageError, showing a command line as `example`, if there is none or it is empty."""
     if text is None or not text.strip():
         what = "no task" if text is None else "the task is empty"
-        raise UsageError(what, hint=f'give it in quotes, as in: claude-force {args.command} {args.name} "Explain …"')
+        raise UsageError(what, hint=f"give it in quotes, as in: claude-force {example}")
     return text
+
+
+def piped() -> str | None:
+    """Return what is piped in, None if stdin is closed or a terminal."""
+    return None if sys.stdin is None or sys.stdin.isatty() else _stdin()
 
 
 def _tell_unread(args: Namespace, workspace: Workspace) -> None:
@@ -198,18 +208,19 @@ def positive(text: str) -> int:
 
 _DIGITS = 9
 """Of a count that a database can bear; nobody means more."""
+_MOST_DOLLARS = 1_000_000_000
 _LONGEST = 9e9
 """Seconds that the system can be asked to wait."""
 
 
 def dollars(text: str) -> float:
-    """Return the amount from 0 that an option was given, `0.5` or `$0.5`."""
+    """Return the amount from 0 that was given, `0.5` or `$0.5`."""
     try:
         amount = float(text.removeprefix("$"))
     except ValueError:
         amount = -1
-    if not 0 <= amount < float("inf"):
-        raise ArgumentTypeError(f"expected an amount in dollars from 0, got '{text}'")
+    if not 0 <= amount <= _MOST_DOLLARS:
+        raise ArgumentTypeError(f"expected an amount in dollars from 0 to {_MOST_DOLLARS:,}, got '{text[:60]}'")
     return amount
 
 

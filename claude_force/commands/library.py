@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def list_agents(args: Namespace, workspace: Workspace) -> Result:
-    """List the agents, nearest first where several have one name."""
+    """List the agents by name; where several have one name, the nearest alone."""
     agents = workspace.agents()
     data = [_entry(a, model=a.model, effort=a.effort, skills=list(a.skills)) for a in agents]
     rows = [(a.name, a.model or "inherit", a.source, first_line(a.description)) for a in agents]

@@ -7,10 +7,10 @@ import shlex
 from .. import library, lockfile, models
 from .. import plan as plans
 from ..errors import ConfigError, ForceError, NotFound, UsageError, ValidationError, reason
-from ..files import private_directory, write_atomic
+from ..files import private_directory, require_regular, write_atomic
 from ..frozen import dataclass
 from ..records import Result
-from ..reports.table import plural
+from ..reports.table import one_line, plural
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def lock(args: Namespace, workspace: Workspace) -> Result:
     counts = {kind: len(now[kind]) for kind in lockfile.KINDS}
     listed = ", ".join(plural(count, kind.removesuffix("s")) for kind, count in counts.items())
     data = {"schema_version": 1, "success": True, "path": str(path), **counts, "changes": changes}
-    return Result(data, "\n".join([f"locked {listed} in {path}", *(f"  {change}" for change in changes)]))
+    return Result(data, "\n".join([f"locked {listed} in {path}", *(f"  {one_line(change)}" for change in changes)]))
 
 
 def check(plan: Plan, workspace: Workspace) -> None:
@@ -180,12 +180,15 @@ def _found(find: Callable[[str], T], name: str) -> tuple[T, ...]:
 
 def _checked(path: Path, found: list[str]) -> Result:
     data = {"schema_version": 1, "success": not found, "path": str(path), "drift": found}
-    return Result(data, "\n".join(found or [f"all is as {path} has it"]), exit_code=1 if found else 0)
+    return Result(data, "\n".join(map(one_line, found)) or f"all is as {path} has it", exit_code=1 if found else 0)
 
 
 def _write(path: Path, text: str) -> None:
     try:
         private_directory(path.parent)
+        if path.exists():
+            require_regular(path)
         write_atomic(path, text.encode("utf-8", "surrogatepass"), mode=0o644)
     except OSError as error:
-        raise ForceError(f"cannot write {path}: {reason(error)}") from None
+        hint = "move it away if it is no file"
+        raise ForceError(f"cannot write {path}: {reason(error)}", hint=hint) from None

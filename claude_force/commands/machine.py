@@ -78,6 +78,13 @@ def clock(date: str | None, now: float) -> Check | None:
     return Check("clock", "warning", found, "set the clock: certificates, dates of prices and budgets hang on it")
 
 
+def without_key(name: str, client: str, file: Path | None) -> Check | None:
+    """Say of a call that has no key what its client or its key file says of it already; None if neither does."""
+    if client == "anthropic":
+        return Check(name, "ok", "none: the official SDK uses its own sign-in")
+    return Check(name, "problem", f"there is none in {file}", f"write it into {quoted(file)}") if file else None
+
+
 def _existing(path: Path) -> Path:
     return next(p for p in (path, *path.parents) if p.exists())
 

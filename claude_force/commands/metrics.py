@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from ..errors import ForceError
+from ..errors import ForceError, reason
 from ..records import Result
 from ..reports.analytics import SCHEMA_VERSION
 from ..reports.table import money, plural, table
@@ -101,7 +101,5 @@ def _text(audit: Audit) -> str:
 
 
 def _explained(error: OSError) -> ForceError:
-    reason = (error.strerror or str(error)).lower()
-    return ForceError(
-        f"cannot use {error.filename or 'the metrics'}: {reason}", hint="nothing has been lost; try again"
-    )
+    told = f"cannot use {error.filename or 'the metrics'}: {reason(error)}"
+    return ForceError(told, hint="nothing has been lost; see claude-force doctor")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 from ..errors import UsageError
 from ..records import Result
 from ..reports.table import table
@@ -53,10 +51,4 @@ def _found(task: str, args: Namespace, workspace: Workspace) -> Sequence[Choice]
 
 def _task(args: Namespace) -> str:
     text = given.task(args)
-    if text is None and not (sys.stdin is None or sys.stdin.isatty()):
-        args.task = "-"
-        text = given.task(args)
-    if text is None or not text.strip():
-        what = "no task" if text is None else "the task is empty"
-        raise UsageError(what, hint='give it in quotes, as in: claude-force recommend "Find out why …"')
-    return text
+    return given.present(given.piped() if text is None else text, 'recommend "Find out why …"')

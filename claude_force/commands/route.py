@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .. import models
+from .. import models, prompt
 from .. import plan as plans
 from ..frozen import replace
 from ..records import Result, Step, Usage, Workflow
@@ -65,13 +65,13 @@ def _costs(plan: Plan, found: Route, default: str, prices: models.Prices) -> lis
 
 def _cost(plan: Plan, job: plans.Job, expected: int, prices: models.Prices) -> dict[str, Any]:
     request = plans.request(plan, job, {})
-    prompt = sum(models.estimate_tokens(block.text, request.model) for block in (*request.system, *request.user))
+    tokens = prompt.estimated_tokens(request)
     output = min(expected, request.max_tokens)
-    cost = models.cost(Usage(input_tokens=prompt, output_tokens=output), request.model, prices=prices)
+    cost = models.cost(Usage(input_tokens=tokens, output_tokens=output), request.model, prices=prices)
     return {
         "model": job.model.id,
         "tier": job.model.line if job.model.line in TIERS else None,
-        "estimated_input_tokens": prompt,
+        "estimated_input_tokens": tokens,
         "expected_output_tokens": output,
         "estimated_cost": models.usd(cost),
     }

@@ -15,7 +15,6 @@ from ..reports.result import of_agent, of_workflow, verdict
 from ..reports.table import duration, money, plural
 from ..runner import run
 from . import given, scheduled, targets
-from .dry_run import dry_run
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -69,7 +68,7 @@ def agent(args: Namespace, workspace: Workspace) -> Result:
     plan = workspace.plan(source, task, files=files, sample=args.sample)
     scheduled.check_frozen(plan, args, workspace)
     if args.dry_run:
-        return dry_run(plan, workspace.settings)
+        return _dry_run(plan, workspace)
     screen = workspace.screen
     on_text = screen.write if screen.streams and not (args.no_stream or target or args.schema) else None
     run_id = new_run_id()
@@ -90,6 +89,12 @@ def agent(args: Namespace, workspace: Workspace) -> Result:
         error.exit_code if error else 0,
         streamed=bool(on_text) and outcome.status != "cached",
     )
+
+
+def _dry_run(plan: Plan, workspace: Workspace) -> Result:
+    from .dry_run import dry_run  # which runs need not load
+
+    return dry_run(plan, workspace.settings)
 
 
 def workflow_options(parser: ArgumentParser) -> None:
@@ -123,7 +128,7 @@ def workflow(args: Namespace, workspace: Workspace) -> Result:
     plan, resumed = _planned(args, workspace)
     scheduled.check_frozen(plan, args, workspace)
     if args.dry_run:
-        return dry_run(plan, workspace.settings)
+        return _dry_run(plan, workspace)
     folder = targets.Folder(args.output, workspace.screen.warn) if args.output else None
     run_id = resumed.journal.run_id if resumed else new_run_id()
     limits = {"jobs": 1 if args.sequential else args.jobs, "from_step": args.from_step, **given.limits(args)}

@@ -97,7 +97,10 @@ def unattended(command: Command) -> Command:
 
 
 def is_running(state: Path, workflow: str) -> float | None:
-    """Return since when somebody runs `workflow` under its lock, in seconds since the epoch; None if nobody does."""
+    """Return since when somebody runs `workflow` under its lock, in seconds since the epoch; None if nobody does.
+
+    Raises OSError where that cannot be told: something else than a file lies in the place of the lock.
+    """
     path = lock_file(state, workflow)
     try:
         since = path.stat().st_mtime
@@ -215,7 +218,7 @@ def _locked(path: Path) -> Iterator[bool]:
             private_directory(path.parent)
             mine = held.enter_context(locked(path, wait=False))
         except OSError as error:
-            hint = "nothing was sent; leave out --lock, or see that it can be written"
+            hint = "nothing was sent; remove it if it is no file, see that it can be written, or leave out --lock"
             raise ForceError(f"cannot lock {path}: {reason(error)}", hint=hint) from None
         yield mine
 

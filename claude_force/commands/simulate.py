@@ -7,7 +7,7 @@ import tempfile
 from argparse import Namespace
 from pathlib import Path
 
-from ..errors import UsageError
+from ..errors import UsageError, reason
 from ..frozen import replace
 from ..recording import new_run_id
 from ..records import Result
@@ -58,10 +58,9 @@ def simulate(args: Namespace, workspace: Workspace) -> Result:
     try:
         serve_forever(behaviour, args.host, args.port, announce)
     except OSError as error:
-        reason = (error.strerror or str(error)).partition(" (while")[0].lower()  # Python adds the address once more
-        raise UsageError(
-            f"cannot listen on {args.host}:{args.port}: {reason}", hint="choose another --port, or 0 for any"
-        ) from None
+        told = reason(error).partition(" (while")[0]  # Python adds the address once more
+        message = f"cannot listen on {args.host}:{args.port}: {told}"
+        raise UsageError(message, hint="choose another --port, or 0 for any") from None
     return Result({"schema_version": 1, "success": True}, streamed=True)
 
 

@@ -13,7 +13,7 @@ from ..frozen import dataclass
 from ..records import Result
 from ..reports.standing import Standing, standings
 from ..reports.table import duration, money, plural, table
-from .scheduled import is_running
+from .scheduled import is_running, lock_file
 from .troubles import troubles
 
 TYPE_CHECKING = False
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from ..reports.standing import Run
     from ..workspace import Workspace
 
+_LEFT_OUT = {"foreign": "of another user or machine left out", "ahead": "dated ahead of this clock left out"}
+_DOUBTFUL = {"unconfirmed": "unconfirmed", "ahead": "ahead of this clock"}
+"""By the status of a run that is neither a success nor a failure, how an alarm calls it."""
 _UNITS = {"m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
 
 
@@ -83,22 +86,43 @@ def _api(workspace: Workspace) -> list[Trouble]:
 def _rows(args: Namespace, workspace: Workspace) -> list[_Row]:
     known = {w.name: w.source for w in workspace.workflows()}
     names = args.names or [n for n, source in known.items() if source != "bundled"]
-    foreign: set[str] = set()
-    try:
-        found = standings(workspace.state, names, secret=recording.secret(workspace), foreign=foreign.add)
-    except OSError as error:
-        raise ForceError(f"cannot read {error.filename or 'the metrics'}: {reason(error)}") from None
-    if foreign:
-        workspace.screen.warn(f"{plural(len(foreign), 'run')} of another user or machine left out")
+    now = time.time()
+    found = _found(names, workspace, now)
     for name in args.names:
         if name not in known and not found[name].last:
             raise NotFound("workflow", name, {*known, *(n for n, standing in found.items() if standing.last)})
-    now = time.time()
     rows = []
     for name in args.names or sorted(found):
         overdue = args.stale is not None and _is_overdue(found[name], now - args.stale, named=bool(args.names))
-        rows.append(_Row(name, found[name], is_running(workspace.state, name), overdue, now))
+        rows.append(_Row(name, found[name], _running_since(name, workspace), overdue, now))
     return rows
+
+
+def _found(names: Sequence[str], workspace: Workspace, now: float) -> dict[str, Standing]:
+    left: dict[str, set[str]] = {why: set() for why in _LEFT_OUT}
+    secret = recording.secret(workspace)
+    try:
+        found = standings(
+            workspace.state, names, secret=secret, now=now, left_out=lambda why, run_id: left[why].add(run_id)
+        )
+    except OSError as error:
+        told = f"cannot read {error.filename or 'the metrics'}: {reason(error)}"
+        raise ForceError(told, hint="see: claude-force doctor") from None
+    for why, run_ids in left.items():
+        if run_ids:
+            workspace.screen.warn(f"{plural(len(run_ids), 'run')} {_LEFT_OUT[why]}")
+    return found
+
+
+def _running_since(name: str, workspace: Workspace) -> float | None:
+    """Return since when a workflow runs under its lock, None also where that cannot be told, which is warned of."""
+    try:
+        return is_running(workspace.state, name)
+    except OSError as error:
+        path = lock_file(workspace.state, name)
+        told = f"cannot tell whether '{name}' is running: {path}: {reason(error)}"
+        workspace.screen.warn(f"{told}; remove it if it is no file")
+        return None
 
 
 def _is_overdue(standing: Standing, limit: float, *, named: bool) -> bool:
@@ -109,12 +133,17 @@ def _is_overdue(standing: Standing, limit: float, *, named: bool) -> bool:
 
 
 def _alarm(overdue: Sequence[_Row], limit: float) -> ForceError:
-    told = [
-        f"'{row.name}' ({_ago(row.standing.success, row.now) if row.standing.success else 'never'})" for row in overdue
-    ]
+    told = [f"'{row.name}' ({_last_success(row)})" for row in overdue]
     have = "has" if len(overdue) == 1 else "have"
     message = f"{plural(len(overdue), 'workflow')} {have} not succeeded for {_age(limit)}: {', '.join(told)}"
     return ForceError(message, hint="see: claude-force status")
+
+
+def _last_success(row: _Row) -> str:
+    success, last = row.standing.success, row.standing.last
+    if success:
+        return _ago(success, row.now)
+    return _DOUBTFUL.get(last.status, "never") if last else "never"
 
 
 def _facts(row: _Row) -> dict[str, Any]:
@@ -166,14 +195,18 @@ def _ago(run: Run, now: float) -> str:
 
 
 def _age(seconds: float) -> str:
+    """Return an age for people, of whole seconds."""
+    whole = max(round(seconds), 1)
+    if whole < 60:
+        return f"{whole} s"
     if seconds < 2 * 86_400:
-        return duration(max(round(seconds), 1))
+        return duration(whole).removesuffix(" 0 s")
     return f"{int(seconds // 86_400)} d {int(seconds % 86_400 // 3600)} h"
 
 
 def _seconds(run: Run) -> float:
     """Return the end of a run in seconds since the epoch."""
-    return timegm(time.strptime(run.finished, "%Y-%m-%dT%H:%M:%S"))
+    return timegm(time.strptime(run.finished[:19], "%Y-%m-%dT%H:%M:%S"))
 
 
 def _iso(seconds: float) -> str:

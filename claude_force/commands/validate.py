@@ -11,7 +11,7 @@ from .. import config, library, lint, models, sources
 from ..errors import ConfigError, NotFound, UsageError
 from ..output import Screen
 from ..records import Result
-from ..reports.table import plural
+from ..reports.table import one_line, plural
 from ..rules import dotted
 from ..sources import Problem
 from ..workspace import Workspace
@@ -61,7 +61,7 @@ def _report(found: Sequence[Problem], checked: dict[str, int], *, strict: bool) 
     failed = bool(counts["error"] or (strict and counts["warning"]))
     problems = [{**vars(problem), "path": str(problem.path)} for problem in found]
     data = {"schema_version": 1, "success": not failed, "problems": problems, "checked": checked}
-    lines = [f"{_shown(p.path)}:{p.line}: {p.severity}: {p.message}; {p.remedy}" for p in found]
+    lines = [one_line(f"{_shown(p.path)}:{p.line}: {p.severity}: {p.message}; {p.remedy}") for p in found]
     things = ", ".join(
         plural(count, thing.removesuffix("s")) for thing, count in checked.items() if thing != "settings"
     )
@@ -149,7 +149,7 @@ def _settings(workspace: Workspace, pages: Mapping[Path, Page]) -> Iterator[Prob
     user = workspace.home / "claude.json"
     project = next((path for path in pages if path != user), None)
     try:
-        _, warnings = config.load(user=user, project=project, environment=workspace.environment, flags={})
+        _, warnings = config.load(user=user, project=project, environment=workspace.environment)
     except ConfigError as error:
         yield _setting(error.message, pages, "error", error.hint or "correct that value")
         yield Problem([user, *pages][-1], 1, "note", "models and workflows were not checked", "mend it first")

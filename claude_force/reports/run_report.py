@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..dag import order
 from ..models import usd
+from ..records import STATUSES
 from . import timeline
 from .result import of_step, of_workflow
 from .table import duration, money, table
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from ..records import Outcome, Workflow
     from ..stores.runs import Summary
 
-_STATUSES = ("ok", "cached", "failed", "skipped")
-
 
 def listing_facts(summary: Summary) -> dict[str, Any]:
     """Return a run as it stands in the JSON of `runs list`."""
@@ -28,7 +27,7 @@ def listing_facts(summary: Summary) -> dict[str, Any]:
         "workflow": summary.workflow,
         "began": summary.began,
         "status": summary.status,
-        "census": {"planned": summary.steps, **{s: summary.counts.get(s, 0) for s in _STATUSES}},
+        "census": {"planned": summary.steps, **{s: summary.counts.get(s, 0) for s in STATUSES}},
         "estimated_cost": usd(summary.cost),
         "saved_cost": usd(summary.saved),
         "total_time_seconds": summary.seconds,
@@ -42,7 +41,7 @@ def listing(summaries: Sequence[Summary], *, width: int) -> str:
 
 
 def _row(summary: Summary) -> tuple[str, ...]:
-    ended = ", ".join(f"{summary.counts[s]} {s}" for s in _STATUSES if summary.counts.get(s)) or "none"
+    ended = ", ".join(f"{summary.counts[s]} {s}" for s in STATUSES if summary.counts.get(s)) or "none"
     began = summary.began[:19].replace("T", " ")
     facts = summary.run_id, began, summary.workflow, summary.status, f"{ended} of {summary.steps}"
     return *facts, money(summary.cost), duration(summary.seconds)

@@ -1,8 +1,8 @@
 """How each workflow stands: its last run, its last success and its last failure, from the end of the metrics.
 
 Lines are read backwards, a block at a time, and parsed only while they can still tell something new, so a long history
-costs little. What a line cannot tell, that a run was killed between two steps, the run's journal does. A run whose
-journal is not the user's own says nothing: it may have come with a cloned repository.
+costs little. Lines are not signed and may have come with a cloned repository: a run counts as a success or a failure if
+its journal, which the user sealed, says that there was such a run, and how it ended.
 """
 
 from __future__ import annotations
@@ -12,39 +12,49 @@ import re
 from json import loads
 
 from ..frozen import dataclass
+from ..records import iso
 from ..stores import runs
 from ..stores.metrics import records
 from ..stores.rollups import Rollups
-from ..stores.tally import moment
+from ..stores.tally import Tally, moment
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Container, Iterable, Iterator, Mapping
     from pathlib import Path
     from typing import Any, BinaryIO
 
     from ..stores.seal import Secret
 
 _BLOCK_BYTES = 1 << 18
-_WORKFLOW = re.compile(rb'"workflow_id": ?("(?:[^"\\]|\\.)*")')
+_LONGEST_BYTES = 1 << 20
+"""Of a line: a thousand times one of ours."""
+_SKEW_SECONDS = 300
+"""So far ahead of this clock another machine's may be that shares the directory."""
+_WORKFLOW = re.compile(rb'"workflow_id": ?("(?>(?:[^"\\\n]+|\\.)*)")')
+_RUN = re.compile(rb'"run_id": ?"([^"\\]*)"')
 _FAILURE = re.compile(rb'"success": ?false')
 _START = re.compile(r"(\d{4})(\d\d)(\d\d)-(\d\d)(\d\d)(\d\d)\d{3}-[0-9a-f]{6}")
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run that has ended at `finished`, UTC, `YYYY-MM-DDTHH:MM:SS`; `cost` is USD, None if a part is unpriced."""
+    """A run that has ended at `finished`; `cost` is USD, None if a part is unpriced."""
 
     run_id: str
     finished: str
+    """In UTC, `YYYY-MM-DDTHH:MM:SS`, and a fraction of the second where one is known."""
     status: str
-    """ok, failed, interrupted, or running."""
+    """ok, failed, interrupted or running; unconfirmed without a journal of the user's; ahead of the clock."""
     cost: float | None
 
 
 @dataclass(frozen=True)
 class Standing:
-    """The last run of a workflow, the last one that succeeded, and the last one that did not; None if there is none."""
+    """The last run of a workflow, the last one that succeeded, and the last one that did not; None if there is none.
+
+    One that is unconfirmed, or ahead of the clock, neither succeeded nor failed; the latter is the last if it is alone.
+    """
 
     last: Run | None = None
     success: Run | None = None
@@ -52,14 +62,20 @@ class Standing:
 
 
 def standings(
-    state: Path, names: Iterable[str], *, secret: Secret, foreign: Callable[[str], object] = lambda _: None
+    state: Path,
+    names: Iterable[str],
+    *,
+    secret: Secret,
+    now: float,
+    left_out: Callable[[str, str], object] = lambda *_: None,
 ) -> dict[str, Standing]:
     """Return how the workflows `names` stand, and all others that have run, by name.
 
-    `state` is the project's directory of state. `foreign` is told the id of each run that is left out because its
-    journal is not sealed with the user's `secret`. Raises OSError, and ForceError for a damaged manifest of rollups.
+    `state` is the project's directory of state, `now` the time in seconds since the epoch. `left_out` is told the id of
+    each run that does not count, and why: `foreign` if its journal is not sealed with the user's `secret`, `ahead` if
+    it ended after `now`. Raises OSError, and ForceError for a damaged manifest of rollups.
     """
-    search = _Search(state / "runs", names, secret, foreign)
+    search = _Search(state / "runs", names, secret, iso(now + _SKEW_SECONDS)[:19], left_out)
     with Rollups(state / "metrics").view() as view:
         for stream, start in view.residues:
             for block in _backwards(stream, start):
@@ -83,7 +99,7 @@ class _Open:
         self.cost: float | None = 0.0
 
     def add(self, stamp: str, line: Mapping[str, Any]) -> None:
-        self.finished = max(self.finished, stamp)
+        self.finished = max(self.finished, _exact(str(line["timestamp"]), stamp))
         self.success = self.success and line.get("success") is True
         self.interrupted = self.interrupted or line.get("error_type") == "interrupted"
         cost = line.get("estimated_cost")
@@ -93,24 +109,34 @@ class _Open:
 class _Search:
     """What has been found so far, going backwards."""
 
-    def __init__(self, journals: Path, names: Iterable[str], secret: Secret, foreign: Callable[[str], object]) -> None:
+    def __init__(
+        self,
+        journals: Path,
+        names: Iterable[str],
+        secret: Secret,
+        latest: str,
+        left_out: Callable[[str, str], object],
+    ) -> None:
         self.found = dict.fromkeys(names, Standing())
         self._journals = journals
+        self._confirmable = set(runs.run_ids(journals))
+        self._latest = latest
+        self._tally = Tally()
+        """Tells a damaged line, as it does wherever lines are counted."""
         self._secret = secret
-        self._foreign = foreign
+        self._left_out = left_out
         self._open: dict[tuple[str, str], _Open] = {}
 
     def take(self, block: bytes) -> str:
         """Take in whole lines; return the earliest time, UTC, among those that had anything to tell, or `~`."""
         earliest = "~"
         for line in records(self._telling(block)):
-            try:
-                stamp, workflow = (moment(line["timestamp"]), line["workflow_id"]) if line else ("", "")
-            except (KeyError, TypeError, ValueError, OverflowError):
-                continue
-            if line and workflow and isinstance(workflow, str):
-                self._add(workflow, stamp, line)
+            if line and line.get("workflow_id") and self._tally.add(line):
+                stamp = moment(line["timestamp"])
+                self._add(line["workflow_id"], stamp, line)
                 earliest = min(earliest, stamp)
+        if self._tally.is_full:
+            self._tally.days()
         return earliest
 
     def _add(self, workflow: str, stamp: str, line: Mapping[str, Any]) -> None:
@@ -118,7 +144,8 @@ class _Search:
         run_id = str(line.get("run_id") or stamp)
         run = self._open.get((workflow, run_id))
         known = self.found.get(workflow, Standing())
-        if run is None and (known.success is None or (known.failure is None and line.get("success") is not True)):
+        news = known.success is None or (known.failure is None and line.get("success") is not True)
+        if run is None and news and (run_id in self._confirmable or not known.last):
             run = self._open[workflow, run_id] = _Open(workflow, run_id, stamp)
         if run is not None:
             run.add(stamp, line)
@@ -129,7 +156,7 @@ class _Search:
             run = self._open.pop(key)
             journal = self._journals / run.run_id if _began(run.run_id) else None
             if journal and runs.is_foreign(journal, self._secret):
-                self._foreign(run.run_id)
+                self._left_out("foreign", run.run_id)
             else:
                 self._note(run.workflow, self._ended(run, journal))
 
@@ -138,16 +165,28 @@ class _Search:
         names = {quoted: _text(quoted) for quoted in set(_WORKFLOW.findall(block))}
         begun = {run.workflow for run in self._open.values()}
         known = {quoted: self.found.get(name, Standing()) for quoted, name in names.items()}
-        whole = {quoted for quoted, standing in known.items() if names[quoted] in begun or not standing.success}
-        failing = {quoted for quoted, standing in known.items() if not standing.failure} - whole
-        lines = [line for line in block.split(b"\n") if _of(line) in whole] if whole else []
-        return lines + [line for line in _failures(block) if _of(line) in failing] if failing else lines
+        whole = {quoted for quoted, standing in known.items() if names[quoted] in begun or not standing.last}
+        more = known.items() if self._confirmable else ()
+        hoped = {quoted for quoted, standing in more if not standing.success} - whole
+        failing = {quoted for quoted, standing in more if not standing.failure} - whole - hoped
+        lines = [line for line in block.split(b"\n") if self._is_in(line, whole, hoped)] if whole or hoped else []
+        return lines + [line for line in _failures(block) if self._is_in(line, (), failing)] if failing else lines
+
+    def _is_in(self, line: bytes, whole: Container[bytes | None], others: Container[bytes | None]) -> bool:
+        """Say whether a line is of a workflow of `whole`, or of a run of one of `others` that can be confirmed."""
+        workflow = _of(line)
+        return workflow in whole or (workflow in others and _run(line) in self._confirmable)
 
     def _ended(self, run: _Open, journal: Path | None) -> Run:
         status = "ok" if run.success else "interrupted" if run.interrupted else "failed"
-        if status == "ok" and journal and os.path.isdir(journal):
-            told = runs.summary(journal, self._secret).status
-            status = told if told in {"failed", "interrupted", "running"} else "ok"
+        told = runs.summary(journal, self._secret) if journal else None
+        if run.finished > self._latest:
+            status = "ahead"
+            self._left_out("ahead", run.run_id)
+        elif told is None or told.status == "unreadable" or told.workflow != run.workflow:
+            status = "unconfirmed"
+        elif status == "ok":
+            status = told.status
         return Run(run.run_id, run.finished, status, run.cost)
 
     def _note(self, workflow: str, run: Run) -> None:
@@ -158,7 +197,17 @@ class _Search:
 
 
 def _later(one: Run | None, other: Run) -> Run:
-    return other if one is None or other.finished > one.finished else one
+    """Return the run that ended later; of two that did so at once, the one that began later, as their ids tell."""
+    return other if one is None or _place(other) > _place(one) else one
+
+
+def _place(run: Run) -> tuple[bool, str, str]:
+    return run.status != "ahead", run.finished, run.run_id
+
+
+def _exact(timestamp: str, stamp: str) -> str:
+    """Return the whole second `stamp` of a `timestamp` with its fraction, as those of ours have one."""
+    return timestamp[:-1] if timestamp[:-1].startswith(f"{stamp}.") and timestamp.endswith("Z") else stamp
 
 
 def _began(run_id: str) -> str:
@@ -171,6 +220,12 @@ def _of(line: bytes) -> bytes | None:
     """Return the name of the workflow that a line is of, as it stands there."""
     found = _WORKFLOW.search(line)
     return found and found[1]
+
+
+def _run(line: bytes) -> str:
+    """Return the id of the run that a line is of, '' if it has none of ours."""
+    found = _RUN.search(line)
+    return found[1].decode("ascii", "ignore") if found else ""
 
 
 def _failures(block: bytes) -> Iterator[bytes]:
@@ -187,14 +242,23 @@ def _text(name: bytes) -> str:
 
 
 def _backwards(stream: BinaryIO, start: int) -> Iterator[bytes]:
-    """Yield the lines of `stream` from its end to the offset `start`, in blocks of whole lines, the last one first."""
-    end, rest = stream.seek(0, os.SEEK_END), b""
+    """Yield the lines of `stream` from its end to the offset `start`, in blocks of whole lines, the last one first.
+
+    A line that is too long to be one of ours is left out.
+    """
+    end, rest, is_too_long = stream.seek(0, os.SEEK_END), b"", False
     while end > start:
         begin = max(end - _BLOCK_BYTES, start)
         stream.seek(begin)
-        data = stream.read(end - begin) + rest
+        data = stream.read(end - begin)
         end = begin
+        if is_too_long:
+            data = data[: data.rfind(b"\n") + 1]
+            is_too_long = not data
+        data += rest
         cut = data.find(b"\n") + 1 if begin > start else 0
-        rest = data[:cut] if cut or begin == start else data
+        rest = data[:cut] if cut else data
         if begin == start or cut:
             yield data[cut:]
+        if len(rest) > _LONGEST_BYTES:
+            rest, is_too_long = b"", True

@@ -8,6 +8,7 @@ from ..dag import order
 from ..frozen import replace
 from ..models import cost as cost_of
 from ..models import total
+from ..records import STATUSES
 from .table import columns, cut, duration, money, plural
 
 TYPE_CHECKING = False
@@ -54,7 +55,7 @@ def critical_path(workflow: Workflow, outcomes: Mapping[str, Outcome]) -> float:
 def census(workflow: Workflow, outcomes: Mapping[str, Outcome]) -> dict[str, int]:
     """Return how many steps were planned and how they ended."""
     ended = Counter(o.status for o in outcomes.values())
-    return {"planned": len(workflow.steps)} | {s: ended[s] for s in ("ok", "cached", "failed", "skipped")}
+    return {"planned": len(workflow.steps)} | {s: ended[s] for s in STATUSES}
 
 
 def cost(outcomes: Mapping[str, Outcome]) -> int | None:
@@ -100,7 +101,7 @@ def census_line(
     counts: Mapping[str, int], spent: int | None, saved: int, seconds: float, run_id: str, prompt_cache: str = ""
 ) -> str:
     """Return the line that ends a run; `prompt_cache` is that of `prompt_cache_line`."""
-    ended = ", ".join(f"{counts[s]} {s}" for s in ("ok", "cached", "failed", "skipped") if counts[s])
+    ended = ", ".join(f"{counts[s]} {s}" for s in STATUSES if counts[s])
     parts = [f"{plural(counts['planned'], 'step')}: {ended or 'none run'}", duration(seconds), money(spent)]
     optional = [f"saved {money(saved)}"] * bool(saved) + [prompt_cache] * bool(prompt_cache)
     return "; ".join([*parts, *optional, f"run {run_id}"])

@@ -185,7 +185,7 @@ def serve_forever(
 
 
 def _tls_context(certificate: Path, private_key: Path | None) -> SSLContext:
-    import ssl  # 20 ms, only for who asks for TLS
+    import ssl  # only for who asks for TLS
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, private_key)

@@ -7,6 +7,7 @@ from collections import defaultdict
 from contextlib import suppress
 from itertools import islice
 
+from ..files import open_regular
 from ..frozen import dataclass
 from . import daily
 from .history import Span, consult, count, read
@@ -111,7 +112,7 @@ def _raw(path: Path) -> Iterator[tuple[str, int]]:
 
     tally = Tally()
     try:
-        with GzipFile(path) as stream:
+        with open_regular(path) as data, GzipFile(fileobj=data) as stream:
             for _, lines in pieces(stream, 0, sys.maxsize):  # type: ignore[arg-type]
                 for record in records(lines):
                     tally.add(record or {})

@@ -74,10 +74,10 @@ class ResponseCache:
         return bool(self._attempt.failed)
 
     def close(self) -> None:
-        """Close the file, after which nothing can be asked."""
-        with suppress(sqlite3.Error, OSError):  # a full disk: it was warned of when an answer was put
-            self._shelf.close()
-            self._file.close()
+        """Close the file, and `values` if they can be closed; the next use opens the file again."""
+        for part in (self._shelf, self._file):
+            with suppress(sqlite3.Error, OSError):  # a full disk: it was warned of when an answer was put
+                part.close()
 
     def get(self, key: str) -> Reply | None:
         """Return the reply kept under `key`, or None; counts a hit or a miss."""

@@ -17,12 +17,11 @@ from .state import open_state
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any, Self, TypeVar
+    from typing import Self, TypeVar
+
+    from ..records import Change, Record
 
     T = TypeVar("T")
-
-    Record = dict[str, Any]
-    Change = Callable[[Record | None], tuple[Record | None, T]]
 
 _READ = {kind: f"SELECT record FROM {kind} WHERE name = ?" for kind in ("circuits", "paces")}  # noqa: S608 - our words
 _KEEP = {

@@ -6,7 +6,7 @@ import json
 import zlib
 from collections import defaultdict
 
-from ..files import write_atomic
+from ..files import require_regular, write_atomic
 from . import histogram
 from .tally import COUNTERS, Day, counters, row
 
@@ -62,6 +62,7 @@ class DayFiles:
 
 def read(path: Path, check: int) -> Day:
     """Return the day in the file at `path`; raises OSError, and ValueError if its CRC-32 is not `check`."""
+    require_regular(path)  # a pipe that a manifest names would be waited for
     data = path.read_bytes()
     if zlib.crc32(data) != check:
         raise ValueError(f"{path} is not as it was written")

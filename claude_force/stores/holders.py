@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 from contextlib import ExitStack, suppress
+from functools import cache
 
 from ..files import locked, private_directory
 
@@ -16,6 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
+    from weakref import WeakSet
 
 _SUFFIX = ".holder"
 _OWING = ".owing"
@@ -82,7 +84,7 @@ class Holder:
                 # gone: who looks for dead holders found it before it was locked
                 if held.enter_context(locked(self._path(chosen), wait=False)) and self._path(chosen).exists():
                     self._held = held.pop_all()
-                    self._leave_in_children()
+                    _leaving_in_children().add(self)
                     return chosen
 
     def _lives(self, holder: str) -> bool:
@@ -102,20 +104,6 @@ class Holder:
         self._held.close()
         self._id = ""
 
-    def _leave_in_children(self) -> None:
-        """Have a fork give up its copy at once: it would keep the lock of a parent that it outlives."""
-        if not hasattr(os, "register_at_fork"):
-            return
-        from weakref import ref
-
-        known = ref(self)
-
-        def leave() -> None:
-            if (holder := known()) is not None:
-                holder._leave()
-
-        os.register_at_fork(after_in_child=leave)
-
     def _names(self) -> list[str]:
         try:
             return os.listdir(self._directory)
@@ -124,3 +112,22 @@ class Holder:
 
     def _path(self, holder: str, suffix: str = _SUFFIX) -> Path:
         return self._directory / f"{holder}{suffix}"
+
+
+@cache
+def _leaving_in_children() -> WeakSet[Holder]:
+    """Return the holders whose copies a fork gives up at once: it would keep the lock of a parent that it outlives.
+
+    One for the process: what is registered to follow a fork stays so.
+    """
+    from weakref import WeakSet
+
+    holders: WeakSet[Holder] = WeakSet()
+
+    def leave() -> None:
+        for holder in tuple(holders):
+            holder._leave()
+
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=leave)
+    return holders

@@ -17,6 +17,7 @@ from types import MappingProxyType
 from .. import files
 from ..errors import Busy, reason
 from ..records import digest, iso
+from .metrics import is_finished
 from .seal import sealed
 from .transcript import FILE, VERSION, Transcript, read
 
@@ -95,7 +96,8 @@ class Journal:
         past = read(self.directory / FILE, lambda: self._key)
         self._descriptor = os.open(self.directory / FILE, _FLAGS, 0o600)
         self._held.callback(os.close, self._descriptor)
-        self._is_new, self._torn = not past.head, _is_torn(self._descriptor)
+        self._is_new = not past.head
+        self._torn = not is_finished(self._descriptor, os.fstat(self._descriptor).st_size)
         self._texts.update(past.texts)
         return past
 
@@ -219,11 +221,3 @@ def _entry(outcome: Outcome, fingerprint: str, texts: dict[str, str]) -> Entry:
 
 
 _OPTIONAL = ("key", "model", "stop_reason", "saved", "attempts", "recalled")
-
-
-def _is_torn(descriptor: int) -> bool:
-    """Say whether the last line of a file is unfinished."""
-    if not os.fstat(descriptor).st_size:
-        return False
-    os.lseek(descriptor, -1, os.SEEK_END)
-    return os.read(descriptor, 1) != b"\n"

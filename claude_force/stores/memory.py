@@ -18,7 +18,7 @@ from ..errors import reason
 from ..frozen import dataclass, replace
 from ..records import iso, task_hash
 from ..redaction import redact
-from . import relevance, session_counts
+from . import relevance
 from .sqlite import connect
 from .sqlitefile import Attempts, SqliteFile
 
@@ -174,6 +174,8 @@ class AgentMemory:
 
     def stats(self) -> dict[str, Any]:
         """Return counts: sessions, successes and success_rate, in all and by agent, and the ten most repeated_tasks."""
+        from . import session_counts  # as a process that stores need not
+
         return self._existing(session_counts.counted, session_counts.counted(None))
 
     def prune(self, older_than_days: float) -> int:

@@ -7,7 +7,7 @@ import time
 from contextlib import ExitStack, contextmanager
 
 from ..errors import Busy, ForceError
-from ..files import locked, private_directory
+from ..files import NO_WAIT, locked, open_regular, private_directory
 from ..frozen import dataclass
 from ..records import iso
 from .daily import DayFiles
@@ -59,10 +59,11 @@ class Rollups:
         self._manifest = Manifest(directory)
 
     def roll(self, retention_days: float, *, keep_raw: bool = False) -> dict[str, int]:
-        """Sum up the lines older than `retention_days` and return how many, in how many days.
+        """Sum up the lines older than `retention_days`.
 
-        `keep_raw` keeps the lines themselves too, as gzip. Raises Busy while another process rolls, OSError, and
-        ForceError for damaged rollups.
+        Returns how many `executions` and, as `cost`, nanodollars were summed up now, how many `days` the rollups hold
+        in all, and how many segments are `waiting` for a writer that still has them open. `keep_raw` keeps the lines
+        themselves too, as gzip. Raises Busy while another process rolls, OSError, and ForceError for damaged rollups.
         """
         cutoff = iso(self._clock() - retention_days * 86_400)[:19]
         for directory in (self.directory, self._segments, self._rollups):
@@ -96,7 +97,7 @@ class Rollups:
 
     def _open(self, generation: Generation, opened: ExitStack) -> View:
         def enter(path: Path) -> BinaryIO:
-            return opened.enter_context(path.open("rb", buffering=0))
+            return opened.enter_context(open_regular(path))
 
         live = enter(self._live) if self._live.exists() else None
         residues = tuple((enter(self._segments / name), moved) for name, moved in generation.segments.items())
@@ -157,7 +158,7 @@ class Rollups:
 
     def _link(self, number: int) -> None:
         """Give `executions.jsonl` its second name."""
-        os.close(os.open(self._live, os.O_WRONLY | os.O_CREAT, 0o600))
+        os.close(os.open(self._live, os.O_WRONLY | os.O_CREAT | NO_WAIT, 0o600))
         os.link(self._live, self._segments / f"{number}.jsonl")
         sync(self._segments)
 
@@ -204,10 +205,7 @@ def _gzip(path: Path) -> Iterator[BinaryIO]:
 
 
 def _difference(before: Generation, after: Generation) -> dict[str, int]:
-    """Return what a roll did: executions and nanodollars that it summed up.
-
-    And what there is now: `days`, and segments that are `waiting` for a writer that still has them open.
-    """
+    """Return what `Rollups.roll` does, of a roll between these two generations."""
     new = after.receipts[len(before.receipts) :]
     rows = [dict(zip(COUNTERS, receipt["counters"], strict=True)) for receipt in new]
     sums = {name: sum(row[name] for row in rows) for name in ("executions", "cost")}

@@ -8,10 +8,12 @@ from __future__ import annotations
 import hmac
 from json import JSONDecoder
 
+from ..records import finite
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any, NoReturn
+    from typing import Any
 
     Secret = Callable[[], bytes]
     """Returns the user's secret; raises OSError where it cannot be read or made."""
@@ -45,8 +47,4 @@ def _sealed(body: bytes, run_id: str, secret: bytes) -> bytes:
     return b"".join((body, _MARK, code, b'"}'))
 
 
-def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is no JSON")
-
-
-_DECODER = JSONDecoder(parse_constant=_refuse)
+_DECODER = JSONDecoder(parse_constant=finite)

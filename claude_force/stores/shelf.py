@@ -99,6 +99,11 @@ class SealedShelf(shelve.Shelf["Any"]):
         """Remove all values, also those that cannot be read."""
         self._values.clear()
 
+    def close(self) -> None:
+        """Close the mapping, if it can be closed; a Shelf would refuse all further use, this one leaves that to it."""
+        if close := getattr(self._values, "close", None):
+            close()
+
     def _sealed(self, key: str, body: bytes) -> bytes:
         code = hmac.digest(self._secret, key.encode() + b"\0" + body, "sha256").hex().encode()
         return b"".join((_HEAD, code, _MIDDLE, body, _TAIL))
@@ -221,10 +226,6 @@ class SqliteMapping(MutableMapping[str, bytes]):
             (first,) = connection.execute("PRAGMA quick_check(1)").fetchone()
         if first != "ok":
             raise sqlite3.DatabaseError(first)
-
-    def set_aside(self) -> Path | None:
-        """Rename the file, so that the next use makes a new one; see `SqliteFile.set_aside`."""
-        return self.file.set_aside()
 
     def _open(self) -> sqlite3.Connection:
         connection = connect(self.path, migrations=_MIGRATIONS, application_id=_APPLICATION_ID)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from functools import lru_cache
 
+from ..files import open_regular
 from .metrics import START, pieces, records
 from .tally import Tally, moment
 
@@ -68,7 +69,7 @@ def holds_old(path: Path, cutoff: str) -> bool:
 
 
 def _read(path: Path, start: int, *, whole: bool = False) -> Iterator[tuple[int, list[bytes]]]:
-    with path.open("rb", buffering=0) as stream:
+    with open_regular(path) as stream:
         yield from pieces(stream, start, os.fstat(stream.fileno()).st_size, whole=whole)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 
 from ..files import private_directory
 
@@ -25,8 +25,8 @@ def connect(path: Path, *, migrations: Sequence[Sequence[str]], application_id: 
     """Open the database at `path` in WAL mode, made 0600 in directories 0700 if absent, its tables up to date.
 
     `migrations[n]` holds the statements that lead from `PRAGMA user_version` n to n + 1. `application_id`, unless 0,
-    marks the file as ours: another program's is refused. What cannot be written is opened for reading. A power failure
-    may take the last commits, a killed process takes none.
+    marks the file as ours: another program's is refused. What cannot be written is opened for reading, in a copy in
+    memory if its tables are older. A power failure may take the last commits, a killed process takes none.
 
     The connection is in autocommit mode, write through `transaction`; threads may share it if they take turns.
     Raises OSError, and sqlite3.Error: see `is_damage`; NotSupportedError where a newer version made the file.
@@ -92,18 +92,29 @@ def _code(error: Exception) -> int:
 
 
 def _prepared(name: str, migrations: Sequence[Sequence[str]], application_id: int) -> sqlite3.Connection:
-    connection = sqlite3.connect(
-        name, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, uri=name.startswith("file:")
-    )
+    is_uri = name.startswith("file:")
+    connection = sqlite3.connect(name, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, uri=is_uri)
     try:
         connection.execute("PRAGMA synchronous = NORMAL")  # FULL: 0.3 ms more a commit
         version = _version(connection, len(migrations), application_id)
         if version < len(migrations):
+            if is_uri:
+                connection = _copy(connection)
             _migrate(connection, migrations, application_id)
+        if is_uri:
+            connection.execute("PRAGMA query_only = ON")
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _copy(connection: sqlite3.Connection) -> sqlite3.Connection:
+    """Return a connection to a copy in memory, and close the one to what was copied."""
+    with closing(connection):
+        copy = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+        connection.backup(copy)
+    return copy
 
 
 def _version(connection: sqlite3.Connection, newest: int, application_id: int) -> int:

@@ -28,6 +28,6 @@ _MIGRATIONS = [[*LEDGER[:2], *_CIRCUITS], [*LEDGER[2:]]]
 VERSION = len(_MIGRATIONS)
 
 
-def open_state(path: Path, *, synchronous: str = "NORMAL") -> sqlite3.Connection:
+def open_state(path: Path) -> sqlite3.Connection:
     """Open the `state.db` at `path`, made if absent, its tables up to date; raises as `sqlite.connect` does."""
-    return connect(path, migrations=_MIGRATIONS, synchronous=synchronous)
+    return connect(path, migrations=_MIGRATIONS)

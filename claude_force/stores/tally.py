@@ -5,8 +5,10 @@ Money is whole nanodollars. Knows lines as dictionaries, but neither files nor p
 
 from __future__ import annotations
 
+import re
 import struct
 from collections import defaultdict
+from functools import lru_cache
 from itertools import repeat
 from operator import itemgetter
 from sys import byteorder
@@ -125,7 +127,7 @@ class Tally:
             else:
                 written, read = get("cache_creation_input_tokens", 0), get("cache_read_input_tokens", 0)
                 data = _pack(1, success, 0, took, tokens, fresh, output, written, read, cost, unpriced, 0)
-            hour = (stamp[-1] == "Z" and self._hours.get(stamp[:13])) or self._hour(stamp)
+            hour = (_OURS.fullmatch(stamp) and self._hours.get(stamp[:13])) or self._hour(stamp)
             names = (agent, model, get("workflow_id"))
             group = hour.groups.get(names) or self._group(hour.groups, names)
             if success is not True:
@@ -133,7 +135,7 @@ class Tally:
         except KeyError:
             complete = {**_ABSENT, **record}
             return len(complete) > len(record) and self.add(complete)
-        except (TypeError, IndexError, ValueError, OverflowError, struct.error):
+        except (TypeError, ValueError, OverflowError, struct.error):
             return False
         hour.rows.append(data)
         group.append(data)
@@ -189,8 +191,8 @@ class _Hour:
 
 
 def moment(stamp: str) -> str:
-    """Return what `utc` does, but take a timestamp that looks like one of ours at its word."""
-    return stamp[:19] if stamp[19:].endswith("Z") else utc(stamp)
+    """Return what `utc` does, in a third of its time for one of ours on a day that was met before."""
+    return stamp[:19] if _OURS.fullmatch(stamp) and _is_day(stamp[:10]) else utc(stamp)
 
 
 def utc(stamp: str) -> str:
@@ -204,6 +206,18 @@ def utc(stamp: str) -> str:
     return (moment.astimezone(UTC) if moment.tzinfo else moment).isoformat()[:19]
 
 
+@lru_cache
+def _is_day(day: str) -> bool:
+    from datetime import date  # 2 ms, as above
+
+    try:
+        return bool(date.fromisoformat(day))
+    except ValueError:
+        return False
+
+
+_OURS = re.compile(r"\d{4}-\d\d-\d\dT(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d\.\d{3}Z", re.ASCII)
+"""A timestamp as we write it, save that its day may be none."""
 _MEASURES = ("execution_time_ms", "total_tokens", "input_tokens", "output_tokens", "estimated_cost")
 _ABSENT = {"model": None, **dict.fromkeys(_MEASURES, 0), "estimated_cost": None}
 """What a line from elsewhere may lack: all but when it was, who it was and whether it went well."""

@@ -11,7 +11,7 @@ import stat
 from .. import errors
 from ..frozen import dataclass, field, fields, replace
 from ..models import total
-from ..records import Outcome, Step, Usage, Workflow
+from ..records import STATUSES, Outcome, Step, Usage, Workflow
 from . import seal
 
 TYPE_CHECKING = False
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 FILE = "journal.jsonl"
 VERSION = 1
-STATUSES = ("ok", "cached", "failed", "skipped")
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import time
 
+from ..files import NO_WAIT
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -31,7 +33,7 @@ def closed(paths: Iterable[Path]) -> set[Path]:
 
 
 def _is_closed(path: Path) -> bool:
-    descriptor = os.open(path, os.O_RDONLY)
+    descriptor = os.open(path, os.O_RDONLY | NO_WAIT)
     try:
         return _keeps_lease(descriptor)
     except BlockingIOError:
