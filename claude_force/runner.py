@@ -63,7 +63,7 @@ def run(plan: Plan, context: RunContext) -> Generator[Outcome]:
 
 
 class _Course:
-    """The state of one run; touched by the consumer's thread alone, save for the queue of arrivals and what is reserved."""
+    """The state of one run; touched by the consumer's thread alone, save for `arrived` and `reservations`."""
 
     def __init__(self, plan: Plan, context: RunContext) -> None:
         prefixes = shared(plan)
