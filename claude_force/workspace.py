@@ -98,7 +98,8 @@ class Workspace:
     def settings(self) -> Settings:
         """The settings in force; warns of unknown keys."""
         if self._config and not os.path.isfile(self._config):
-            raise UsageError(f"--config {self._config}: no such file")
+            wrong = "not a regular file" if os.path.exists(self._config) else "no such file"
+            raise UsageError(f"--config {self._config}: {wrong}")
         project = self._config or (self.state / "claude.json" if self.state != self.home else None)
         user = self.home / "claude.json"
         settings, warnings = config.load(user=user, project=project, environment=self.environment)

@@ -626,6 +626,13 @@ def test_what_was_said_several_times_is_recalled_once(far, force):
     assert sent.count("with care") == 2, "once as what was asked for, once as what was answered"
 
 
+@pytest.mark.parametrize(("name", "said"), [("none.json", "no such file"), (os.devnull, "not a regular file")])
+def test_settings_that_cannot_be_read_are_told_with_the_reason(force, project, name, said):
+    status, out, err = force("--config", name, "config", "show")
+    assert (status, out) == (2, "")
+    assert f"--config {name}: {said}" in err
+
+
 def test_an_answer_that_ends_in_an_error_after_it_began_is_charged_without_certainty(far, force):
     assert force("run", "agent", "echo", "[[simulate: tokens=30 error=overloaded_error]]", "-q")[0] == 75
     daily = json.loads(force("budget", "show", "--json")[1])["caps"][0]
