@@ -251,6 +251,8 @@ def _summary(body: str) -> str:
 def _find(kind: Kind, shelves: Sequence[Shelf], name: str, warn: Warn, read: Read) -> Entry:
     known: dict[str, Entry] = {}
     for place in shelves:
+        if not os.path.lexists(place.agents if kind == "agent" else place.skills):
+            continue  # as most have none of their own: a look at it costs a tenth of finding nothing in it
         if direct := _direct(kind, place, name):
             return direct
         for other, entry in read(kind, place, warn).items():
