@@ -181,6 +181,7 @@ def test_closing_a_cache_closes_the_mapping_that_it_was_given(path):
         cache.put("a", ANSWER)
     assert values.closed == 1
     assert cache.get("a") == ANSWER
+    cache.close()
 
 
 def test_cache_of_another_user_is_ignored_and_can_be_pruned(cache, path, warnings):

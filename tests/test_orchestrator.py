@@ -483,5 +483,7 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_a_fork_makes_its_calls_in_threads_of_its_own(agents, simulator):
-    ended = subprocess.run([sys.executable, "-c", FORKS], capture_output=True, text=True, timeout=60, check=False)
+    # from Python 3.12 on, a fork beside threads warns
+    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", FORKS]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert (ended.returncode, ended.stderr) == (0, "")
