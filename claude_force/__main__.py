@@ -56,17 +56,17 @@ def _wait_for_readers() -> None:
 
 def _flushed() -> int:
     """Write what is still unwritten, and return the status of that: a reader that went away costs none."""
-    try:
-        if sys.stderr:
-            sys.stderr.flush()
-        if sys.stdout:
-            sys.stdout.flush()
-    except BrokenPipeError:
-        return 0
-    except OSError as error:
-        from .output import tell_unwritten  # loaded by then, and not before it is needed
+    for stream in (sys.stderr, sys.stdout):  # each on its own: what one cannot write must not keep the other back
+        try:
+            if stream:
+                stream.flush()
+        except BrokenPipeError:
+            continue
+        except OSError as error:
+            from .output import tell_unwritten  # loaded by then, and not before it is needed
 
-        return tell_unwritten(error)
+            if stream is sys.stdout:
+                return tell_unwritten(error)
     return 0
 
 

@@ -116,9 +116,11 @@ class Storage:
     def recalled(self, agent: str, task: str, count: int) -> list[Document]:
         """Return the `count` past sessions of `agent` that are most like `task`, as data to attach."""
         found = self.memory.search(task, agent=agent, limit=_REPEATED * count) if count else []
-        texts = {f"Task:\n{s.task}\n\nResult:\n{s.result}": s for s in reversed(found)}  # the newest that says it
-        best = sorted(texts.items(), key=lambda told: found.index(told[1]))[:count]
-        return [Document(f"past session of {s.timestamp}", text) for text, s in best]
+        told: dict[str, Document] = {}
+        for s in found:  # best first, and of equal ones the newest
+            text = f"Task:\n{s.task}\n\nResult:\n{s.result}"
+            told.setdefault(text, Document(f"past session of {s.timestamp}", text))
+        return list(told.values())[:count]
 
     def _ledger(self, directory: Path) -> Ledger:
         from .stores.ledger import Ledger  # sqlite3: 5 ms that other commands need not pay

@@ -34,4 +34,5 @@ def unprivileged():
     finally:
         if root:
             os.seteuid(0)
+        place.chmod(0o700)
         shutil.rmtree(place)

@@ -1,16 +1,16 @@
 """`init`, `validate`, `config show` and `config migrate`, as the command line runs them."""
 
 import json
-import os
 import shutil
 import stat
-import tempfile
 from pathlib import Path
 
 import pytest
 
 from claude_force import cli
 from claude_force.simulator import Simulator
+
+from . import processes
 
 FILES = [
     ".claude/.gitignore",
@@ -55,18 +55,8 @@ def started(tmp_path, monkeypatch, run):
 @pytest.fixture
 def unprivileged():
     """A directory of a user who may not do everything, as which the test runs from here on."""
-    place = Path(tempfile.mkdtemp())
-    root = os.geteuid() == 0
-    if root:
-        os.chown(place, 65534, 65534)
-        os.seteuid(65534)
-    try:
+    with processes.unprivileged() as place:
         yield place
-    finally:
-        if root:
-            os.seteuid(0)
-        place.chmod(0o700)
-        shutil.rmtree(place)
 
 
 def files(root):

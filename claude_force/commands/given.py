@@ -164,12 +164,12 @@ def _file(name: str) -> Document:
         here = locations.working_directory()
         state = locations.project(here)
         hint = f"it was looked for in {here}"
-        if set("*?[") & set(name):
+        if state and (state.parent / name).is_file():
+            hint = f"{hint}: for that of the project, write {os.path.relpath(state.parent / name, here)}"
+        elif set("*?[") & set(name):
             hint = "without quotes, the shell finds the files of a glob"
         elif len(name.split()) > 1 or not os.path.splitext(name)[1]:
             hint = f"{hint}; a task goes before -f, or after --"
-        if state and (state.parent / name).is_file():
-            hint = f"{hint}: for that of the project, write {os.path.relpath(state.parent / name, here)}"
         raise ValidationError(f"cannot read {name}: no such file or directory", hint=hint)
     return attachments.read(Path(name), name)
 
