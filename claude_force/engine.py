@@ -66,20 +66,19 @@ class Engine:
         depends on it is asked anew; raises NotFound if there is no such step.
         """
         settings, stores, screen = self._workspace.settings, self._workspace.stores, self._workspace.screen
-        most = settings.performance_max_concurrent_agents
-        jobs = jobs or most if settings.features_parallel_workflows_enabled else 1
+        jobs = jobs or settings.performance_max_concurrent_agents
+        jobs = jobs if settings.features_parallel_workflows_enabled else 1
         anew = dag.since(plan.workflow, from_step) if from_step else frozenset()
         if tape is None and run_id and plan.workflow.source != "agent":
             tape = new_tape(self._workspace, plan, run_id)
+        pool = self._pool(plan, jobs)
         if tape:
-            tape.note(cache=use_cache and settings.cache_enabled, refresh=refresh, from_step=from_step)
-            if jobs == 1:  # the first call is over before `on_sent` hears of it
-                tape.begin()
+            _label(tape, pool, cache=use_cache and settings.cache_enabled, refresh=refresh, from_step=from_step)
         spending = stores.spending(run_id or new_run_id(), max_cost)
         context = RunContext(
             connect=lambda: self.transport,
             abort=self.abort,
-            pool=self._pool(plan, jobs),
+            pool=pool,
             flights=self._flights,
             jobs=jobs,
             deadline=time.monotonic() + timeout if timeout else None,
@@ -92,7 +91,7 @@ class Engine:
             anew=anew,
             on_notice=screen.note,
             on_warning=screen.warn,
-            on_sent=lambda: self._get_ready(tape, spending),
+            on_sent=lambda: self._get_ready(pool, tape, spending),
             record=recorder(self._workspace, plan.workflow, run_id),
         )
         return replace(context, **wishes)
@@ -129,8 +128,10 @@ class Engine:
         if transport:
             transport.abort()
 
-    def _get_ready(self, tape: Tape | None, spending: Spending) -> None:
+    def _get_ready(self, pool: Pool, tape: Tape | None, spending: Spending) -> None:
         """Open what an answer will need, while it is awaited."""
+        if isinstance(pool, pools.Inline):
+            return
         spending.warm()
         if tape:
             tape.begin()
@@ -147,3 +148,10 @@ class Engine:
         if count not in self._pools:
             self._pools[count] = pools.threads(count)
         return self._pools[count]
+
+
+def _label(tape: Tape, pool: Pool, **options: Any) -> None:
+    """Write down how a run is made, at once if its first call will be over before `on_sent` hears of it."""
+    tape.note(**options)
+    if isinstance(pool, pools.Inline):
+        tape.begin()

@@ -161,9 +161,11 @@ def fold(name: str) -> str:
 
 def setting(document: Document, *names: str) -> str:
     """Return in one line the first of the fields `names` that has a value, or nothing."""
-    values = (document.fields.get(name, "") for name in names)
-    texts = (value if isinstance(value, str) else ", ".join(value) for value in values)
-    return next((" ".join(text.split()) for text in texts if text.strip()), "")
+    for name in names:
+        value = document.fields.get(name, "")
+        if text := " ".join((value if isinstance(value, str) else ", ".join(value)).split()):
+            return text
+    return ""
 
 
 def faults(kind: Kind, path: Path, document: Document) -> Iterator[Problem]:

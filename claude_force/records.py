@@ -5,7 +5,9 @@ Nothing here reads a file, opens a socket or knows a price.
 
 from __future__ import annotations
 
-from json import dumps, loads
+from functools import lru_cache
+from json import JSONEncoder, loads
+from json.encoder import encode_basestring_ascii
 from time import gmtime, strftime
 
 from .frozen import dataclass, field, fields
@@ -33,6 +35,13 @@ EFFORTS = ("low", "medium", "high", "xhigh", "max")
 """How hard a model can be asked to think, as the API names it."""
 PRICES = ("input", "output", "cache_write_5m", "cache_write_1h", "cache_read")
 """What tokens are paid for as, by the names in the table of models and in `claude.json`."""
+
+
+_canonical = JSONEncoder(sort_keys=True, separators=(",", ":")).encode
+_CONTENT_DEPTH = 6
+"""In how many objects and lists the texts of a payload lie at most."""
+_REMEMBERED = 50_000
+"""Characters of a text that is remembered: large files are mostly met once."""
 
 
 @dataclass(frozen=True)
@@ -162,6 +171,21 @@ def payload(request: Request, *, marks: bool = True) -> dict[str, Any]:
     return body
 
 
+def _written(value: Any, depth: int) -> str:
+    if isinstance(value, str):
+        return _quoted(value) if len(value) <= _REMEMBERED else encode_basestring_ascii(value)
+    if type(value) is int:
+        return str(value)
+    if depth and isinstance(value, dict):
+        return f"{{{','.join(f'{_quoted(name)}:{_written(value[name], depth - 1)}' for name in sorted(value))}}}"
+    if depth and isinstance(value, list):
+        return f"[{','.join(_written(item, depth - 1) for item in value)}]"
+    return _canonical(value)
+
+
+_quoted = lru_cache(64)(encode_basestring_ascii)
+
+
 def _wire(block: Block, marks: bool) -> dict[str, Any]:
     wire: dict[str, Any] = {"type": "text", "text": block.text}
     if block.cache and marks:
@@ -173,7 +197,7 @@ def key(request: Request) -> str:
     """Return the SHA-256, in hex, of the canonical form of the whole request without its marks for the prompt cache."""
     from hashlib import sha256  # loads OpenSSL: 5 ms that commands which send nothing need not pay
 
-    return sha256(canonical({"request": payload(request, marks=False), "sample": request.sample}).encode()).hexdigest()
+    return sha256(written({"request": payload(request, marks=False), "sample": request.sample}).encode()).hexdigest()
 
 
 def task_hash(task: str) -> str:
@@ -198,7 +222,12 @@ def iso(seconds: float) -> str:
 
 def canonical(value: Any) -> str:
     """Return `value` as JSON that is the same for equal values: sorted keys, ASCII, no white space."""
-    return dumps(value, sort_keys=True, separators=(",", ":"))
+    return _canonical(value)
+
+
+def written(payload: Mapping[str, Any]) -> str:
+    """Return what `canonical` does; texts are remembered, since those of agents and skills are met in every request."""
+    return _written(payload, _CONTENT_DEPTH)
 
 
 def finite(literal: str) -> float:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from functools import lru_cache
 from pathlib import Path
+from time import time_ns
 
 from .files import read_regular
 from .frozen import dataclass
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 SIZE_LIMIT = 1 << 20
 """In bytes: thirty times the largest agent in public use."""
+_SETTLED_NS = 3_000_000_000
+"""A file that was changed less long ago may change again without its times telling: FAT counts them by two seconds."""
 DEEPEST = 50
 """Parts that a key of a TOML file may have."""
 
@@ -51,7 +54,7 @@ def read_text(path: Path, boundary: Path | None = None) -> str | Problem:
     if not _is_inside(path, boundary):
         return error(path, 1, f"this leads out of {boundary} and is not read", "put a copy in place of the link")
     try:
-        data = read_regular(path, SIZE_LIMIT + 1)
+        data = _content(path)
     except OSError as failure:
         return error(path, 1, f"this cannot be read: {failure.strerror}", "check the path and its permissions")
     if len(data) > SIZE_LIMIT:
@@ -71,6 +74,20 @@ def read_document(path: Path, boundary: Path | None = None) -> Document | Proble
 
 _parsed = lru_cache(64)(parse)
 """A process that runs an agent again finds its text unchanged, as a rule."""
+
+
+def _content(path: Path) -> bytes:
+    """Return what `read_regular` does, or what it did: a process that runs an agent again finds its file unchanged."""
+    state = os.stat(path)
+    changed = max(state.st_mtime_ns, state.st_ctime_ns)
+    if time_ns() - changed < _SETTLED_NS:
+        return read_regular(path, SIZE_LIMIT + 1)
+    return _unchanged(path, (state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns))
+
+
+@lru_cache(64)
+def _unchanged(path: Path, _: tuple[int, ...]) -> bytes:
+    return read_regular(path, SIZE_LIMIT + 1)
 
 
 def read_data(path: Path, boundary: Path | None = None) -> dict[str, Any] | Problem:

@@ -210,25 +210,26 @@ class Workspace:
         """Return `source` with everything found that it names; raises UsageError for what is not there."""
         from . import plan as plans
 
+        read = cache(library.catalogue)  # a shelf is read once for all steps
         return plans.make(
             source,
             task,
             given or {},
             root=self.root,
             settings=self.settings,
-            find_agent=partial(self.agent, read=cache(library.catalogue)),  # a shelf is read once for all steps
-            find_skills=self._skills_for(task),
+            find_agent=partial(self.agent, read=read),
+            find_skills=self._skills_for(task, read),
             warn=self.screen.warn,
             files=files,
             sample=sample,
             router=self._router(),
         )
 
-    def _skills_for(self, task: str) -> Callable[[Agent, Step], tuple[Skill, ...]]:
+    def _skills_for(self, task: str, read: library.Read) -> Callable[[Agent, Step], tuple[Skill, ...]]:
         """Return what finds the skills of a step of a run with `task`; each file is read once."""
         from .skillset import skills_of
 
-        find = cache(partial(self.skill, read=cache(library.catalogue)))
+        find = cache(partial(self.skill, read=read))
         whole = self.settings.skills_auto == "all"
         shelves = [place for place in self.shelves if whole or place.source != "bundled"]
         offered = cache(lambda: library.list_skills(shelves, warn=self.screen.warn))

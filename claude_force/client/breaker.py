@@ -39,6 +39,8 @@ VERDICT_SECONDS = 15.0
 MEMORY_SECONDS = 600.0
 """After which failures that opened nothing are forgotten."""
 POLL_SECONDS = 0.05
+GLANCE_SECONDS = 0.005
+"""How long one call takes what it read for true: no answer of the API begins sooner."""
 
 
 @dataclass(frozen=True)
@@ -164,31 +166,38 @@ class CircuitBreaker:
         """The state now: "closed", "open" or "half-open"."""
         return state(self._circuit(), self.rules, self._clock())
 
-    def check(self) -> bool:
+    def glance(self) -> Callable[[], Circuit]:
+        """Return what reads the circuit for one call, anew if it did not within GLANCE_SECONDS."""
+        return _Glance(self._circuit)
+
+    def check(self, glance: Callable[[], Circuit] | None = None) -> bool:
         """Raise Busy if calls are refused; return whether an answer was seen of late, and no failure after it."""
-        circuit, now = self._circuit(), self._clock()
+        circuit, now = (glance or self._circuit)(), self._clock()
         if state(circuit, self.rules, now) == "open":
             raise self._refusal(circuit)
         return _answers(circuit, now)
 
     @contextmanager
-    def guard(self, *, deadline: float | None = None) -> Iterator[Callable[[], None]]:
+    def guard(
+        self, *, deadline: float | None = None, glance: Callable[[], Circuit] | None = None
+    ) -> Iterator[Callable[[], None]]:
         """Let the body call the far end and note how it went; it may call what it is given once the answer begins.
 
         Raises Busy without running the body if calls are refused or others find out how things stand: at once, or with
         `Rules.in_flight` if they have not found out within fifteen seconds. Until then TimedOut at `deadline`,
         a `time.monotonic()` value, and Interrupted when `stop` is set.
         """
-        token = self._admitted(deadline)
+        look = glance or self._circuit
+        token = self._admitted(deadline, look)
         try:
-            yield partial(self._answer_began, token)
+            yield partial(self._answer_began, token, look)
         except BaseException as error:
             if self._counts(error):
                 self._change(_failed, token, _words(error))
             elif token:
                 self._change(_released, token)
             raise
-        circuit = self._circuit()
+        circuit = self._circuit() if token else look()
         if circuit.failures or any(token == trial for trial, _ in circuit.trials):
             self._change(_succeeded, token)
 
@@ -201,8 +210,8 @@ class CircuitBreaker:
         """Close the circuit and forget what was known."""
         self._records.change("circuits", self.name, lambda _: (vars(Circuit()), None))
 
-    def _answer_began(self, token: str) -> None:
-        circuit = self._circuit()
+    def _answer_began(self, token: str, look: Callable[[], Circuit]) -> None:
+        circuit = look()
         stale = self.rules.in_flight is not None and not _answers(circuit, self._clock())
         if token or circuit.failures or stale:
             self._change(_answered, token)
@@ -210,11 +219,12 @@ class CircuitBreaker:
     def _circuit(self) -> Circuit:
         return read_circuit(self._records.read("circuits", self.name))
 
-    def _admitted(self, deadline: float | None) -> str:
+    def _admitted(self, deadline: float | None, look: Callable[[], Circuit]) -> str:
         """Wait until the call may be made; return the id of the trial that it is, '' if it is none."""
         patience = VERDICT_SECONDS if self.rules.in_flight else 0.0
         began = time.monotonic()
-        while (token := self._asked()) is None:
+        while (token := self._asked(look())) is None:
+            look = self._circuit
             circuit, waited = self._circuit(), time.monotonic() - began
             if waited >= patience:
                 if not circuit.failures:  # those before us are slow, which is no trouble
@@ -227,9 +237,9 @@ class CircuitBreaker:
                 raise Interrupted("interrupted")
         return token
 
-    def _asked(self) -> str | None:
+    def _asked(self, circuit: Circuit) -> str | None:
         """Return the id of a trial, '' if any call may be made, None if others are finding out; raises Busy."""
-        circuit, now = self._circuit(), self._clock()
+        now = self._clock()
         if state(circuit, self.rules, now) == "open":
             raise self._refusal(circuit)
         limit = _room(circuit, self.rules, now)
@@ -258,6 +268,19 @@ class CircuitBreaker:
         return Busy(
             f"circuit open: nothing is sent to {self.name} until {until}, after {times}: {circuit.reason}", hint=hint
         )
+
+
+class _Glance:
+    """What reads a circuit, and returns the same for GLANCE_SECONDS."""
+
+    def __init__(self, read: Callable[[], Circuit]) -> None:
+        self._read = read
+        self._until = 0.0
+
+    def __call__(self) -> Circuit:
+        if (now := time.monotonic()) >= self._until:
+            self._circuit, self._until = self._read(), now + GLANCE_SECONDS
+        return self._circuit
 
 
 def _answers(circuit: Circuit, now: float) -> bool:

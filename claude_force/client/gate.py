@@ -53,9 +53,10 @@ class Gate:
         """
         name = f"{model} at {self._place}"
         breaker = self._breaker(name)
-        ticket = self._limiter.enter(name, deadline, answering=breaker.check())
+        glance = breaker.glance()
+        ticket = self._limiter.enter(name, deadline, answering=breaker.check(glance))
         try:
-            with breaker.guard(deadline=deadline) as answered:
+            with breaker.guard(deadline=deadline, glance=glance) as answered:
                 yield partial(self._head, ticket, answered)
         except ApiError as error:
             if error.status == 429 and error.retryable:  # a spend limit is no matter of pace

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 from contextlib import contextmanager
-from json import JSONEncoder, loads
+from json import loads
 from time import monotonic
 
 from ..errors import AuthenticationFailed, ConnectionFailed, TimedOut, UsageError
-from ..records import payload
+from ..records import payload, written
 from .connection import Connection, Pool
 from .endpoint import Endpoint, request_headers
 from .faults import status_error
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 
 MAX_ERROR_BYTES = 64 * 1024
 MAX_BODY_BYTES = 64 * 1024 * 1024
-
-_encode = JSONEncoder(separators=(",", ":")).encode
 
 
 class HttpTransport:
@@ -54,7 +52,7 @@ class HttpTransport:
         on_head: OnHead | None = None,
     ) -> Reply:
         """Send `request` once and return the reply. Raises as `client` says."""
-        body = _encode({**payload(request), "stream": True}).encode()
+        body = written({**payload(request), "stream": True}).encode()
         with self._exchange("POST", "/v1/messages", body, deadline, on_head) as (connection, response):
             request_id = response.headers.get("request-id")
             answer = Answer(on_text, on_begin=on_begin, request_id=request_id, secrets=self._secrets)

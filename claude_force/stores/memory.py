@@ -267,11 +267,18 @@ class AgentMemory:
         return _storable(safe if len(safe) <= LONGEST else f"{safe[: LONGEST - 1]}…")
 
     def _metadata(self, metadata: Mapping[str, Any]) -> str:
-        kept = json.dumps(self._without_secrets(metadata))
+        kept = json.dumps(metadata if self._is_harmless(metadata) else self._without_secrets(metadata))
         if len(kept) <= LARGEST_METADATA:
             return kept
         self._warn(f"{len(kept):,} characters of metadata are too many to remember; left out")
         return "{}"
+
+    def _is_harmless(self, metadata: Mapping[str, Any]) -> bool:
+        """Say whether there are only texts, and one look at all of them finds no secret: most are so."""
+        told = [text for text in (*metadata, *metadata.values()) if text is not None]
+        if type(metadata) is not dict or not all(isinstance(text, str) for text in told):
+            return False
+        return redact(joined := "\n".join(told), self._known) == joined
 
     def _without_secrets(self, value: Any) -> Any:
         if isinstance(value, str):

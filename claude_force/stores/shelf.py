@@ -253,7 +253,7 @@ class SqliteMapping(MutableMapping[str, bytes]):
 
     def _evict(self, connection: sqlite3.Connection) -> None:
         """Remove the least recently used entries, a few more than needed, if more pages are in use than allowed."""
-        if _pages_in_use(connection) <= self._budget:
+        if _pages(connection) <= self._budget or _pages_in_use(connection) <= self._budget:
             return
         count = 0
         for entry in connection.execute("SELECT id FROM entries ORDER BY used").fetchall():
@@ -271,13 +271,16 @@ def _refuse_foreign_tables(connection: sqlite3.Connection) -> None:
         raise sqlite3.DatabaseError("its tables are not those of a cache")
 
 
+def _pages(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA page_count").fetchone()[0])
+
+
 def _pages_in_use(connection: sqlite3.Connection) -> int:
-    pages, free = (connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count"))
-    return int(pages) - int(free)
+    return _pages(connection) - int(connection.execute("PRAGMA freelist_count").fetchone()[0])
 
 
 def _size(path: Path) -> int:
     try:
-        return path.stat().st_size
+        return os.stat(path).st_size
     except OSError:
         return 0

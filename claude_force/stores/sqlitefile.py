@@ -46,6 +46,7 @@ class SqliteFile:
         forget: Callable[[], object] = lambda: None,
     ) -> None:
         self.path = path
+        self._name = str(path)  # as it is looked at in each turn
         self.lock = RLock()
         """Held within `with`; to be held by who needs several turns in succession."""
         self._opening, self._follow, self._forget = opening, follow, forget
@@ -107,7 +108,7 @@ class SqliteFile:
         self._away(lambda suffix: self._beside(suffix).unlink())
 
     def _has_moved(self) -> bool:
-        return self._follow and _identity(self.path) != self._identity
+        return self._follow and _identity(self._name) != self._identity
 
     def _opened(self) -> sqlite3.Connection:
         self.close()
@@ -205,7 +206,7 @@ class Attempts:
         self._useless[kind] = None
 
 
-def _identity(path: Path) -> tuple[int, int, int] | None:
+def _identity(path: str | Path) -> tuple[int, int, int] | None:
     """Return device, inode and type of what lies at `path`."""
     try:
         status = os.lstat(path)
