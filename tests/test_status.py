@@ -48,10 +48,14 @@ def metrics(project):
         path.parent.mkdir(exist_ok=True)
         with path.open("ab") as stream:
             stream.write(b"".join(lines))
+        ends = {}
         for told in filter(None, map(entry, lines)):
-            run = project / ".claude" / "runs" / str(told.get("run_id"))
+            known = ends.get(told.get("run_id"), ("ok", ""))[0]
+            ends[told.get("run_id")] = known if told["success"] else told.get("error_type", "failed"), told["workflow_id"]
+        for run_id, (end, workflow) in ends.items():
+            run = project / ".claude" / "runs" / str(run_id)
             if confirmed and is_id(run.name) and not run.exists():
-                write_journal(run, {"status": "ok"}, workflow=told["workflow_id"])
+                write_journal(run, {"status": end}, workflow=workflow)
 
     return write
 
@@ -130,6 +134,18 @@ def test_a_run_of_which_one_step_failed_has_failed_wherever_its_line_stands(metr
         at = now - 9 * HOUR + number
         metrics(*(line(f"w{number}", at + i, began=at - 5, success=success) for i, success in enumerate(order)))
     assert {entry["state"] for entry in by_name(status()).values()} == {"failed"}
+
+
+def test_a_run_that_failed_and_was_resumed_is_what_became_of_it(project, metrics, status, now):
+    began = now - 60
+    metrics(line("w", now - 50, began=began, success=False), confirmed=False)
+    write_journal(project / ".claude" / "runs" / run_id(began), {"status": "ok"}, workflow="w")
+    metrics(line("w", now - 5, began=began))
+    found = by_name(status())["w"]
+    assert found["state"] == "ok"
+    assert found["last_success"] == found["last_run"]
+    assert found["last_failure"] is None
+    assert status("--stale", "1h", "w").exit_code == 0
 
 
 def ended(fraction, *, success, number=1, workflow="w", began="000"):
@@ -510,9 +526,10 @@ def test_what_is_found_backwards_is_what_a_look_at_everything_finds(tmp_path_fac
         runs[key][1] &= success
         runs[key][2] = start + 10 * place
         lines.append(line(workflow, start + 10 * place, run_id=run_id(began, number), success=success))
+    for (workflow, number), (began, good, _) in runs.items():
         if number % 3:
             journal = state / "runs" / run_id(began, number)
-            write_journal(journal, {"status": "ok"}, workflow=workflow, sealed=by_nobody)
+            write_journal(journal, {"status": "ok" if good else "failed"}, workflow=workflow, sealed=by_nobody)
     (state / "metrics" / "executions.jsonl").write_bytes(b"".join(lines))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(standing, "_BLOCK_BYTES", block)

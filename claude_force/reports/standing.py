@@ -94,14 +94,10 @@ class _Open:
         self.run_id = run_id
         self.began = _began(run_id) or stamp
         self.finished = ""
-        self.success = True
-        self.interrupted = False
         self.cost: float | None = 0.0
 
     def add(self, stamp: str, line: Mapping[str, Any]) -> None:
         self.finished = max(self.finished, _exact(str(line["timestamp"]), stamp))
-        self.success = self.success and line.get("success") is True
-        self.interrupted = self.interrupted or line.get("error_type") == "interrupted"
         cost = line.get("estimated_cost")
         self.cost = None if self.cost is None or not isinstance(cost, int | float) else self.cost + cost
 
@@ -178,15 +174,14 @@ class _Search:
         return workflow in whole or (workflow in others and _run(line) in self._confirmable)
 
     def _ended(self, run: _Open, journal: Path | None) -> Run:
-        status = "ok" if run.success else "interrupted" if run.interrupted else "failed"
         told = runs.summary(journal, self._secret) if journal else None
         if run.finished > self._latest:
             status = "ahead"
             self._left_out("ahead", run.run_id)
         elif told is None or told.status == "unreadable" or told.workflow != run.workflow:
             status = "unconfirmed"
-        elif status == "ok":
-            status = told.status
+        else:
+            status = told.status  # a run that failed, and was resumed since, is what became of it in the end
         return Run(run.run_id, run.finished, status, run.cost)
 
     def _note(self, workflow: str, run: Run) -> None:
