@@ -4,15 +4,15 @@ __version__ = "0.1.0"
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .choosing import ProgressiveSkillsManager, SemanticSelector
+    from .api.choosing import ProgressiveSkillsManager, SemanticSelector
+    from .api.hybrid import HybridOrchestrator
+    from .api.orchestrator import AgentOrchestrator, AgentResult
+    from .api.tracker import PerformanceTracker
+    from .api.workflow_dag import WorkflowDAG
     from .client.breaker import CircuitBreaker
     from .errors import ForceError
-    from .hybrid import HybridOrchestrator
-    from .orchestrator import AgentOrchestrator, AgentResult
     from .stores.cache import ResponseCache
     from .stores.memory import AgentMemory
-    from .tracker import PerformanceTracker
-    from .workflow_dag import WorkflowDAG
 
 __all__ = [
     "AgentMemory",
@@ -31,16 +31,16 @@ __all__ = [
 
 _HOMES = {
     "AgentMemory": "stores.memory",
-    "AgentOrchestrator": "orchestrator",
-    "AgentResult": "orchestrator",
+    "AgentOrchestrator": "api.orchestrator",
+    "AgentResult": "api.orchestrator",
     "CircuitBreaker": "client.breaker",
     "ForceError": "errors",
-    "HybridOrchestrator": "hybrid",
-    "PerformanceTracker": "tracker",
-    "ProgressiveSkillsManager": "choosing",
+    "HybridOrchestrator": "api.hybrid",
+    "PerformanceTracker": "api.tracker",
+    "ProgressiveSkillsManager": "api.choosing",
     "ResponseCache": "stores.cache",
-    "SemanticSelector": "choosing",
-    "WorkflowDAG": "workflow_dag",
+    "SemanticSelector": "api.choosing",
+    "WorkflowDAG": "api.workflow_dag",
 }
 
 

@@ -63,7 +63,7 @@ def _flushed() -> int:
         except BrokenPipeError:
             continue
         except OSError as error:
-            from .output import tell_unwritten  # loaded by then, and not before it is needed
+            from .terminal.output import tell_unwritten  # loaded by then, and not before it is needed
 
             if stream is sys.stdout:
                 return tell_unwritten(error)

@@ -6,7 +6,7 @@ import os
 
 from .errors import ValidationError, reason
 from .globs import expand, is_pattern
-from .markdown import decode
+from .library.markdown import decode
 from .records import Document
 
 TYPE_CHECKING = False

@@ -7,8 +7,8 @@ import sys
 
 from . import __version__
 from .errors import ForceError, UsageError, reason
-from .output import Screen, refuse_closed_stdout
 from .parsing import function_of, parse
+from .terminal.output import Screen, refuse_closed_stdout
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def _carry_out(words: list[str], screen: Screen) -> int:
     screen.configure(json=args.json, quiet=args.quiet, verbose=args.verbose, color=args.color)
     if args.directory:
         _change_directory(args.directory)
-    from .workspace import Workspace  # what `--version` and `--help` need not load
+    from .project.workspace import Workspace  # what `--version` and `--help` need not load
 
     with Workspace(screen=screen, config=args.config) as workspace:
         result = function_of(args.command)(args, workspace)

@@ -14,9 +14,11 @@ from collections import Counter
 from hashlib import sha256
 from pathlib import Path
 
-from claude_force import config, library, models, prompt, routing
+from claude_force import models, prompt, routing
+from claude_force.library import lookup
 from claude_force.records import Usage
 from claude_force.routing import TIERS
+from claude_force.settings import config
 
 LABELLED = Path(__file__).parent.parent / "tests" / "data" / "labelled_routing.jsonl"
 DEFAULT = config.Settings().default_model
@@ -42,8 +44,8 @@ def figures(rows: list[dict]) -> dict:
     those of the real request and of an answer of the labelled length, equally long on every model, at today's prices.
     What a model thinks before it answers is in no label, so what a lower effort saves is not counted.
     """
-    shelf = library.bundled_shelf()
-    agents = {agent.name: agent for agent in library.list_agents((shelf,), warn=print)}
+    shelf = lookup.bundled_shelf()
+    agents = {agent.name: agent for agent in lookup.list_agents((shelf,), warn=print)}
     pairs: Counter = Counter()
     counts: Counter = Counter()
     costs: Counter = Counter()
@@ -74,7 +76,7 @@ def _errors(row: dict, tier: int, own: str, alarmed: bool) -> dict[str, bool]:
 
 def _cost(row: dict, agent, model_name: str, shelf) -> int:
     model, _ = models.find(model_name)
-    skills = [library.find_skill((shelf,), name, warn=print) for name in agent.skills]
+    skills = [lookup.find_skill((shelf,), name, warn=print) for name in agent.skills]
     request = prompt.build(agent, skills, row["task"], model=model, max_tokens=DEFAULT_MAX_TOKENS)
     tokens = sum(models.estimate_tokens(block.text, model.id) for block in (*request.system, *request.user))
     cost = models.cost(Usage(input_tokens=tokens, output_tokens=row["output_tokens"]), model.id)

@@ -7,7 +7,7 @@ import sys
 from contextlib import contextmanager
 
 from claude_force.cli import main
-from claude_force.locations import home
+from claude_force.project.locations import home
 from claude_force.secret import user_secret
 from claude_force.simulator import Behaviour, Simulator
 from claude_force.stores.seal import sealed

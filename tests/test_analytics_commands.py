@@ -8,8 +8,8 @@ import pytest
 from claude_force.commands import analytics, metrics
 from claude_force.errors import Busy, ForceError, UsageError
 from claude_force.files import locked
-from claude_force.output import Screen
-from claude_force.workspace import Workspace
+from claude_force.project.workspace import Workspace
+from claude_force.terminal.output import Screen
 
 from .executions import NOW, line, powers
 

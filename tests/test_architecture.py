@@ -16,29 +16,13 @@ PACKAGE = ROOT / "claude_force"
 
 FLOORS = {
     "ground": ("__init__", "records", "errors", "files", "globs", "frozen", "secret", "redaction"),
-    "cellar": (
-        "config",
-        "migration",
-        "rules",
-        "trust",
-        "markdown",
-        "sources",
-        "models",
-        "schema",
-        "templates",
-        "conditions",
-        "steps",
-        "patterns",
-        "dag",
-        "extras",
-    ),
+    "cellar": ("settings", "models", "extras"),
     "works": (
         "workflow",
-        "prompt",
         "library",
-        "lint",
+        "answers",
+        "prompt",
         "attachments",
-        "listing",
         "pools",
         "routing",
         "selection",
@@ -47,42 +31,21 @@ FLOORS = {
         "reports",
         "simulator",
     ),
-    "stairs": (
-        "lockfile",
-        "skillset",
-        "prefixes",
-        "plan",
-        "parts",
-        "cassette",
-        "tape",
-        "context",
-        "verdict",
-        "spending",
-        "calls",
-        "agenda",
-        "runner",
-    ),
-    "hall": (
-        "locations",
-        "storage",
-        "recording",
-        "workspace",
-        "engine",
-        "output",
-        "board",
-        "orchestrator",
-        "choosing",
-        "router",
-        "hybrid",
-        "tracker",
-        "workflow_dag",
-    ),
+    "stairs": ("running",),
+    "hall": ("project", "terminal", "api"),
     "rooms": ("commands", "benchmarks"),
     "roof": ("parsing", "cli", "__main__"),
 }
 FLOOR = {room: number for number, rooms in enumerate(FLOORS.values()) for room in rooms}
-NEIGHBOURS = {("reports", "stores"), ("lint", "library")}
-"""Works that may import another: who, and whom."""
+NEIGHBOURS = {
+    ("reports", "stores"),
+    ("reports", "workflow.dag"),
+    ("workflow", "answers.schema"),
+    ("attachments", "library.markdown"),
+}
+"""Works that may import another: who, and whom, or which module of it."""
+FOR_ROOMS = ("api", "library.lint")
+"""What only Python programs and the rooms ask for."""
 OUTBUILDINGS = {
     "anthropic_sdk": {"anthropic", "httpx2"},  # the SDK raises the errors of its HTTP library as they are
     "sentence_transformers": {"sentence_transformers"},
@@ -122,6 +85,11 @@ def room_of(module):
 
 def is_outbuilding(module):
     return module.startswith("claude_force.extras.")
+
+
+def lies_in(module, places):
+    """Whether a module is one of `places`, packages or modules by their names below the package."""
+    return any(f"{module}.".startswith(f"claude_force.{place}.") for place in places)
 
 
 def for_types_only(node):
@@ -208,7 +176,18 @@ def test_works_do_not_know_each_other():
         for name, line in own_imports(module)
         if {room_of(module), room_of(name)} <= set(FLOORS["works"])
         and room_of(module) != room_of(name)
-        and (room_of(module), room_of(name)) not in NEIGHBOURS
+        and not lies_in(name, (whom for who, whom in NEIGHBOURS if who == room_of(module)))
+    ]
+    assert wrong == []
+
+
+def test_what_the_rooms_alone_ask_for_is_imported_by_nothing_below_them():
+    wrong = [
+        f"{module}:{line} imports {name}"
+        for module in modules()
+        for name, line in own_imports(module)
+        for place in FOR_ROOMS
+        if lies_in(name, (place,)) and not lies_in(module, (place,)) and FLOOR[room_of(module)] < FLOOR["commands"]
     ]
     assert wrong == []
 
@@ -239,7 +218,7 @@ def test_only_the_screen_and_the_board_touch_the_standard_streams():
     found = {
         (module, ast.unparse(node))
         for module, tree in modules().items()
-        if room_of(module) not in {"output", "board"} and module not in PROCESSES
+        if room_of(module) != "terminal" and module not in PROCESSES
         for node in at_run_time(tree)
         if isinstance(node, ast.Call) and touches_a_stream(node)
     }

@@ -13,9 +13,9 @@ from claude_force.benchmarks.place import place, tool
 from claude_force.cli import main
 from claude_force.commands import bench
 from claude_force.errors import ForceError, UsageError
-from claude_force.plan import request, single
 from claude_force.records import payload
-from claude_force.runner import run
+from claude_force.running.plan import request, single
+from claude_force.running.runner import run
 
 
 @pytest.fixture(scope="module")

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from claude_force.board import Board, describe
 from claude_force.errors import ForceError
-from claude_force.output import Screen
-from claude_force.plan import Plan
 from claude_force.records import Outcome, Step, Workflow
+from claude_force.running.plan import Plan
+from claude_force.terminal.board import Board, describe
+from claude_force.terminal.output import Screen
 
 from .terminal import Terminal, render
 
@@ -81,7 +81,7 @@ def test_what_is_said_meanwhile_stands_above_the_board():
 
 
 def test_notes_of_many_threads_and_the_drawing_do_not_mix(monkeypatch):
-    monkeypatch.setattr("claude_force.board._TICK", 0.0001)
+    monkeypatch.setattr("claude_force.terminal.board._TICK", 0.0001)
     with Terminal(lines=10) as terminal, screen_on(terminal).board(plan("a", "b", "c")) as board:
         ready = threading.Barrier(3)
 

@@ -11,10 +11,10 @@ from contextlib import closing
 import pytest
 
 from claude_force.errors import BudgetExceeded, ConfigError, NotFound, UsageError
-from claude_force.output import Screen
 from claude_force.parsing import function_of, parse
+from claude_force.project.workspace import Workspace
 from claude_force.stores.ledger import Ledger
-from claude_force.workspace import Workspace
+from claude_force.terminal.output import Screen
 
 NAMES = {"scope", "of", "limit", "spent", "reserved", "uncertain", "left", "resets_at"}
 

@@ -11,10 +11,10 @@ import pytest
 
 from claude_force.commands import cache as commands
 from claude_force.errors import ForceError, UsageError
-from claude_force.output import Screen
+from claude_force.project.workspace import Workspace
 from claude_force.records import Reply
 from claude_force.stores.cache import ResponseCache
-from claude_force.workspace import Workspace
+from claude_force.terminal.output import Screen
 
 ANSWER = Reply("forty-two", "m", "end_turn")
 

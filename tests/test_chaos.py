@@ -51,7 +51,7 @@ def test_a_short_run_pays_for_what_is_needed_and_leaves_nothing_behind(chaos, tm
 
 
 FORGETFUL = """\
-from claude_force.tape import Tape
+from claude_force.running.tape import Tape
 
 Tape.recall = lambda self, step_id, parts: None
 """
@@ -98,7 +98,8 @@ def nanodollars(text):
 
 
 def test_words_that_nobody_expected_make_it_fail(chaos):
-    warn = "from claude_force.output import Screen\nScreen.__enter__ = lambda self: self.warn('of old age') or self\n"
+    warn = "from claude_force.terminal.output import Screen\n"
+    warn += "Screen.__enter__ = lambda self: self.warn('of old age') or self\n"
     status, _, printed = chaos("calm", faults=warn)
 
     assert status == 1

@@ -268,7 +268,7 @@ def test_what_needs_no_project_loads_none(words):
         "print(*(m for m in sys.modules if m.startswith('claude_force.')), file=sys.stderr)"
     )
     loaded = set(python(script, *words).stderr.splitlines()[-1].split())
-    assert "claude_force.workspace" not in loaded
+    assert "claude_force.project.workspace" not in loaded
     assert not any(m.startswith("claude_force.commands") for m in loaded)
 
 

@@ -2,8 +2,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from claude_force.conditions import check, holds
 from claude_force.errors import ValidationError
+from claude_force.workflow.conditions import check, holds
 
 VALUES = {"yes": "true", "no": " False\n", "empty": "", "bugs": "BUG: one\nBUG: two", "site": "the site", "x": "a == b"}
 

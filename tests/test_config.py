@@ -11,9 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from claude_force import config
-from claude_force.config import Settings
 from claude_force.errors import ConfigError
+from claude_force.settings import config
+from claude_force.settings.config import Settings
 
 CONTRACT = {
     "version": 2,
@@ -607,10 +607,10 @@ def test_reading_good_files_loads_no_heavy_module(user, file):
     write(file, OLD)
     code = (
         "import sys, pathlib\n"
-        "from claude_force import config\n"
+        "from claude_force.settings import config\n"
         "config.load(user=pathlib.Path(sys.argv[1]), project=pathlib.Path(sys.argv[2]), environment={})\n"
         "print(*sorted({'difflib', 'typing', 'tempfile', 'logging', 'urllib.request'} & set(sys.modules)))\n"
     )
-    root = Path(config.__file__).parents[1]
+    root = Path(config.__file__).parents[2]
     command = [sys.executable, "-S", "-c", code, str(user), str(file)]
     assert subprocess.run(command, cwd=root, check=True, capture_output=True, text=True).stdout.strip() == ""

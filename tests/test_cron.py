@@ -13,8 +13,8 @@ import pytest
 
 from claude_force.cli import main
 from claude_force.commands import cron
-from claude_force.output import Screen
-from claude_force.workspace import Workspace
+from claude_force.project.workspace import Workspace
+from claude_force.terminal.output import Screen
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from claude_force import dag
 from claude_force.errors import ValidationError
 from claude_force.records import Step, Workflow
+from claude_force.workflow import dag
 
 
 def workflow(edges):

@@ -13,7 +13,7 @@ import pytest
 from claude_force import cli
 from claude_force.commands import health as module
 from claude_force.commands.health import health
-from claude_force.output import Screen
+from claude_force.project.workspace import Workspace
 from claude_force.records import Reply
 from claude_force.secret import user_secret
 from claude_force.stores import writers
@@ -23,7 +23,7 @@ from claude_force.stores.memory import AgentMemory
 from claude_force.stores.metrics import Metrics
 from claude_force.stores.rollups import Rollups
 from claude_force.stores.state import open_state
-from claude_force.workspace import Workspace
+from claude_force.terminal.output import Screen
 
 from .executions import NOW, line, powers
 from .processes import unprivileged

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from claude_force import AgentOrchestrator
+from claude_force.api.hybrid import HybridOrchestrator
 from claude_force.cli import main
-from claude_force.hybrid import HybridOrchestrator
 
 from .journalled import write
 

@@ -17,14 +17,14 @@ from hypothesis import strategies as st
 from claude_force import AgentOrchestrator
 from claude_force.errors import Busy, NotFound, UsageError
 from claude_force.frozen import replace
-from claude_force.output import Screen
-from claude_force.recording import is_resumable
+from claude_force.project.recording import is_resumable
+from claude_force.project.workspace import Workspace
 from claude_force.records import Outcome, Usage, digest
 from claude_force.stores.journal import Journal
 from claude_force.stores.runs import find_run, run_ids, summaries, summary
 from claude_force.stores.seal import sealed
 from claude_force.stores.transcript import outcome, outcomes, parse, read, sums
-from claude_force.workspace import Workspace
+from claude_force.terminal.output import Screen
 from tests.journalled import KEY, own_line, place, reply, secret, start
 
 RUN = "20261122-093000123-0a1b2c"

@@ -10,20 +10,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import claude_force
-from claude_force import library, lint
 from claude_force.errors import NotFound, ValidationError
-from claude_force.sources import SIZE_LIMIT
+from claude_force.library import lint, lookup
+from claude_force.library.sources import SIZE_LIMIT
 
 
 @pytest.fixture
 def near(project):
     """The project's shelf, which must not be left."""
-    return library.shelf("project", project / ".claude", boundary=project)
+    return lookup.shelf("project", project / ".claude", boundary=project)
 
 
 @pytest.fixture
 def far(home):
-    return library.shelf("user", home / ".claude")
+    return lookup.shelf("user", home / ".claude")
 
 
 @pytest.fixture
@@ -60,20 +60,20 @@ def said(problems):
 
 def test_the_nearest_shelf_wins(near, far):
     agent(far, "tester")
-    assert library.find_agent([near, far], "tester").source == "user"
+    assert lookup.find_agent([near, far], "tester").source == "user"
     path = agent(near, "tester")
-    found = library.find_agent([near, far], "tester")
+    found = lookup.find_agent([near, far], "tester")
     assert (found.source, found.path, found.description) == ("project", path, "Use it for project.")
-    assert [a.source for a in library.list_agents([near, far])] == ["project"]
+    assert [a.source for a in lookup.list_agents([near, far])] == ["project"]
 
 
 def test_the_name_field_and_not_the_file_name_is_the_agent(near, far):
     agent(near, "tuner", file="sub/directory/anything")
     agent(near, "other", file="tester")
     agent(far, "tester")
-    assert library.find_agent([near, far], "tuner").name == "tuner"
-    assert library.find_agent([near, far], "tester").source == "user"
-    assert names(library.list_agents([near, far])) == ["other", "tester", "tuner"]
+    assert lookup.find_agent([near, far], "tuner").name == "tuner"
+    assert lookup.find_agent([near, far], "tester").source == "user"
+    assert names(lookup.list_agents([near, far])) == ["other", "tester", "tuner"]
 
 
 @pytest.mark.parametrize(
@@ -82,20 +82,20 @@ def test_the_name_field_and_not_the_file_name_is_the_agent(near, far):
 def test_case_spaces_and_underscores_do_not_count(near, far, spelling):
     agent(far, "backend-architect")
     agent(near, "another")
-    assert library.find_agent([near, far], spelling).name == "backend-architect"
+    assert lookup.find_agent([near, far], spelling).name == "backend-architect"
 
 
 def test_a_name_as_it_is_written_comes_before_one_that_is_only_like_it(near, far):
     agent(near, "Code Reviewer", file="x")
     agent(far, "code-reviewer")
-    assert library.find_agent([near, far], "code-reviewer").source == "user"
-    assert library.find_agent([near, far], "Code Reviewer").source == "project"
-    assert library.find_agent([near, far], "code reviewer").source == "project"
+    assert lookup.find_agent([near, far], "code-reviewer").source == "user"
+    assert lookup.find_agent([near, far], "Code Reviewer").source == "project"
+    assert lookup.find_agent([near, far], "code reviewer").source == "project"
 
 
 @pytest.mark.parametrize(
     ("find", "kind"),
-    [(library.find_agent, "agent"), (library.find_skill, "skill"), (library.find_workflow, "workflow")],
+    [(lookup.find_agent, "agent"), (lookup.find_skill, "skill"), (lookup.find_workflow, "workflow")],
 )
 def test_an_unknown_name_is_refused_with_close_ones(near, far, find, kind):
     agent(far, "python-expert")
@@ -111,15 +111,15 @@ def test_a_name_is_never_a_path(near, name):
     agent(near, "tester")
     skill(near, "tester")
     put(near.skills / "SKILL.md")
-    for find in (library.find_agent, library.find_skill, library.find_workflow):
+    for find in (lookup.find_agent, lookup.find_skill, lookup.find_workflow):
         with pytest.raises(NotFound):
             find([near], name)
 
 
 def test_of_two_agents_with_one_name_the_first_path_wins_with_a_warning(near, warnings):
     first, second = agent(near, "twin", file="a/z"), agent(near, "twin", file="b")
-    assert library.find_agent([near], "twin", warn=warnings.append).path == first
-    assert library.list_agents([near], warn=warnings.append)[0].path == first
+    assert lookup.find_agent([near], "twin", warn=warnings.append).path == first
+    assert lookup.list_agents([near], warn=warnings.append)[0].path == first
     assert warnings[0] == warnings[1]
     assert warnings[0].startswith(f"{second}: not used")
 
@@ -127,9 +127,9 @@ def test_of_two_agents_with_one_name_the_first_path_wins_with_a_warning(near, wa
 def test_of_two_agents_with_one_name_the_file_called_so_comes_first(near, warnings):
     agent(near, "twin", file="a/z")
     own = agent(near, "twin")
-    assert library.find_agent([near], "twin", warn=warnings.append).path == own
+    assert lookup.find_agent([near], "twin", warn=warnings.append).path == own
     assert warnings == []
-    assert library.list_agents([near], warn=warnings.append)[0].path == own
+    assert lookup.list_agents([near], warn=warnings.append)[0].path == own
     assert len(warnings) == 1
 
 
@@ -137,20 +137,20 @@ def test_warnings_reach_python_unless_they_are_caught(near):
     agent(near, "twin", file="a")
     agent(near, "twin", file="b")
     with pytest.warns(UserWarning, match="b.md: not used"):
-        library.list_agents([near])
+        lookup.list_agents([near])
 
 
 def test_shelves_that_do_not_exist_are_empty(near, far):
-    assert library.list_agents([near, far]) == library.list_skills([near]) == library.list_workflows([near]) == ()
+    assert lookup.list_agents([near, far]) == lookup.list_skills([near]) == lookup.list_workflows([near]) == ()
     assert lint.check_agents([near, far]) == lint.check_skills([near, far]) == []
 
 
 def test_a_path_that_is_no_directory_is_warned_of(near, warnings):
     for directory in (near.agents, near.skills, near.workflows):
         put(directory)
-    library.list_agents([near], warn=warnings.append)
-    library.list_skills([near], warn=warnings.append)
-    library.list_workflows([near], warn=warnings.append)
+    lookup.list_agents([near], warn=warnings.append)
+    lookup.list_skills([near], warn=warnings.append)
+    lookup.list_workflows([near], warn=warnings.append)
     assert len(warnings) == 3
     assert len([problem for check in (lint.check_agents, lint.check_skills) for problem in check([near])]) == 2
 
@@ -165,7 +165,7 @@ def test_every_field_with_a_meaning_is_read_and_the_others_are_named(near):
         "model: opus\neffort: High\nskills: [pdf, xlsx]\nmax-tokens: 4096\ntools: Read\nhooks:\n  Stop: []\nfoo: 1\n",
         body="\n\nYou $(never) run {{this}}.\n\n",
     )
-    found = library.find_agent([near], "full")
+    found = lookup.find_agent([near], "full")
     assert (found.model, found.effort, found.skills, found.max_tokens) == ("opus", "high", ("pdf", "xlsx"), 4096)
     assert found.ignored == ("tools", "hooks", "foo")
     assert found.prompt == "You $(never) run {{this}}."
@@ -174,7 +174,7 @@ def test_every_field_with_a_meaning_is_read_and_the_others_are_named(near):
 @pytest.mark.parametrize("fields", ["", "model: inherit\n", "model:\neffort:\nmax_tokens:\nskills: []\n", "model: ~\n"])
 def test_fields_that_say_nothing_are_none(near, fields):
     agent(near, "bare", fields)
-    found = library.find_agent([near], "bare")
+    found = lookup.find_agent([near], "bare")
     assert (found.model, found.effort, found.max_tokens, found.skills) == (None, None, None, ())
 
 
@@ -188,14 +188,14 @@ def test_fields_that_say_nothing_are_none(near, fields):
 )
 def test_a_file_without_front_matter_is_an_agent_called_like_the_file(near, text, description):
     put(near.agents / "code-reviewer.md", text)
-    found = library.find_agent([near], "code-reviewer")
+    found = lookup.find_agent([near], "code-reviewer")
     assert (found.name, found.description, found.prompt) == ("code-reviewer", description, text.strip())
 
 
 def test_front_matter_without_a_name_leaves_the_file_name(near):
     put(near.agents / "linter.md", "---\ndescription: |\n  Use it.\n---\nYou lint.\n")
-    assert names(library.list_agents([near])) == ["linter"]
-    assert library.find_agent([near], "linter").description == "Use it."
+    assert names(lookup.list_agents([near])) == ["linter"]
+    assert lookup.find_agent([near], "linter").description == "Use it."
 
 
 def test_a_readme_without_a_name_and_hidden_files_are_no_agents(near):
@@ -204,9 +204,9 @@ def test_a_readme_without_a_name_and_hidden_files_are_no_agents(near):
     put(near.agents / ".draft.md")
     put(near.agents / ".git" / "x.md")
     put(near.agents / "notes.txt")
-    assert library.list_agents([near]) == ()
+    assert lookup.list_agents([near]) == ()
     agent(near, "guide", file="Readme")
-    assert names(library.list_agents([near])) == ["guide"]
+    assert names(lookup.list_agents([near])) == ["guide"]
 
 
 DAMAGED = {
@@ -227,7 +227,7 @@ def test_a_damaged_agent_is_refused_with_its_line_and_what_to_do(near, far, name
     path = put(near.agents / f"{name}.md", content)
     agent(far, name)
     with pytest.raises(ValidationError) as caught:
-        library.find_agent([near, far], name)
+        lookup.find_agent([near, far], name)
     assert caught.value.message.startswith(f"{path}:{line}: ")
     assert words in caught.value.message
     assert caught.value.hint
@@ -238,7 +238,7 @@ def test_damaged_files_do_not_stop_a_listing_and_each_is_warned_of(near, warning
     for name, (content, _, _) in DAMAGED.items():
         put(near.agents / f"{name}.md", content)
     agent(near, "sound")
-    assert names(library.list_agents([near], warn=warnings.append)) == ["sound"]
+    assert names(lookup.list_agents([near], warn=warnings.append)) == ["sound"]
     assert len(warnings) == len(DAMAGED)
     errors = [problem for problem in lint.check_agents([near]) if problem.severity == "error"]
     assert {p.path.stem: p.line for p in errors} == {name: line for name, (_, line, _) in DAMAGED.items()}
@@ -247,17 +247,17 @@ def test_damaged_files_do_not_stop_a_listing_and_each_is_warned_of(near, warning
 
 def test_an_agent_is_read_from_a_path_under_a_name_of_the_caller(project):
     path = put(project / "x.md", "---\nname: other\nmodel: haiku\n---\nYou help.\n")
-    found = library.read_agent(path, "config", name="mine")
+    found = lookup.read_agent(path, "config", name="mine")
     assert (found.name, found.model, found.source, found.path) == ("mine", "haiku", "config", path)
-    assert library.read_agent(put(project / "README.md"), "config").name == "README"
+    assert lookup.read_agent(put(project / "README.md"), "config").name == "README"
     with pytest.raises(ValidationError, match="cannot be read: No such file"):
-        library.read_agent(project / "missing.md", "config")
+        lookup.read_agent(project / "missing.md", "config")
 
 
 def test_files_in_utf16_and_with_a_byte_order_mark_are_read(near):
     put(near.agents / "wide.md", "---\nname: wide\n---\nGrüße.\n".encode("utf-16"))
     put(near.agents / "mark.md", b"\xef\xbb\xbf---\r\nname: mark\r\n---\r\nOne\r\nTwo\r\n")
-    assert [found.prompt for found in library.list_agents([near])] == ["One\nTwo", "Grüße."]
+    assert [found.prompt for found in lookup.list_agents([near])] == ["One\nTwo", "Grüße."]
 
 
 def test_what_is_no_regular_file_is_refused_and_not_waited_for(near, warnings):
@@ -266,17 +266,17 @@ def test_what_is_no_regular_file_is_refused_and_not_waited_for(near, warnings):
     with socket.socket(socket.AF_UNIX) as listener:
         os.chdir(near.agents)
         listener.bind("socket.md")
-        assert library.list_agents([near], warn=warnings.append) == ()
+        assert lookup.list_agents([near], warn=warnings.append) == ()
     assert [("not a regular file" in text) for text in warnings] == [True, True]
     with pytest.raises(ValidationError, match="not a regular file"):
-        library.find_agent([near], "pipe")
+        lookup.find_agent([near], "pipe")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
 def test_what_may_not_be_read_is_warned_of(near, warnings):
     agent(near, "secret").chmod(0)
     agent(near, "inner", file="closed/inner").parent.chmod(0)
-    assert library.list_agents([near], warn=warnings.append) == ()
+    assert lookup.list_agents([near], warn=warnings.append) == ()
     (near.agents / "closed").chmod(stat.S_IRWXU)
     assert [("Permission denied" in text) for text in warnings] == [True, True]
 
@@ -289,11 +289,11 @@ def test_a_link_out_of_the_project_is_never_read(near, tmp_path, warnings):
     near.agents.mkdir(parents=True)
     (near.agents / "secret.md").symlink_to(outside)
     (near.agents / "linked").symlink_to(outside.parent)
-    assert library.list_agents([near], warn=warnings.append) == ()
+    assert lookup.list_agents([near], warn=warnings.append) == ()
     assert len(warnings) == 2
     assert all("leads out of" in text for text in warnings)
     with pytest.raises(ValidationError, match="leads out of"):
-        library.find_agent([near], "secret")
+        lookup.find_agent([near], "secret")
     assert [problem.severity for problem in lint.check_agents([near])] == ["error", "error"]
 
 
@@ -301,9 +301,9 @@ def test_a_path_with_dots_out_of_the_project_is_never_read(project, tmp_path):
     put(tmp_path / "secret.md", "secret\n")
     put(tmp_path / "secret.json", "{}")
     with pytest.raises(ValidationError, match="leads out of"):
-        library.read_agent(project / ".." / "secret.md", "config", boundary=project)
+        lookup.read_agent(project / ".." / "secret.md", "config", boundary=project)
     with pytest.raises(ValidationError, match="leads out of"):
-        library.read_workflow(project / ".." / "secret.json", "config", boundary=project)
+        lookup.read_workflow(project / ".." / "secret.json", "config", boundary=project)
 
 
 def test_skills_and_workflows_are_inside_the_boundary_too(near, tmp_path, warnings):
@@ -312,8 +312,8 @@ def test_skills_and_workflows_are_inside_the_boundary_too(near, tmp_path, warnin
     near.workflows.mkdir()
     (near.skills / "x").symlink_to(tmp_path / "x")
     (near.workflows / "w.json").symlink_to(put(tmp_path / "w.json", "{}"))
-    assert library.list_skills([near], warn=warnings.append) == ()
-    assert library.list_workflows([near], warn=warnings.append) == ()
+    assert lookup.list_skills([near], warn=warnings.append) == ()
+    assert lookup.list_workflows([near], warn=warnings.append) == ()
     assert len(warnings) == 2
 
 
@@ -322,14 +322,14 @@ def test_links_inside_the_project_are_followed_and_circles_end(near, project):
     agent(near, "two")
     (near.agents / "linked").symlink_to(project / "shared")
     (near.agents / "circle").symlink_to(near.agents)
-    assert names(library.list_agents([near])) == ["one", "two"]
+    assert names(lookup.list_agents([near])) == ["one", "two"]
 
 
 def test_a_project_that_is_itself_reached_by_a_link_is_inside_itself(near, project, tmp_path):
     agent(near, "one")
     (tmp_path / "link").symlink_to(project)
-    linked = library.shelf("project", tmp_path / "link" / ".claude", boundary=tmp_path / "link")
-    assert names(library.list_agents([linked])) == ["one"]
+    linked = lookup.shelf("project", tmp_path / "link" / ".claude", boundary=tmp_path / "link")
+    assert names(lookup.list_agents([linked])) == ["one"]
 
 
 # Skills
@@ -343,27 +343,27 @@ def test_skills_are_directories_with_a_skill_file(near, far):
     skill(near, "deep/inside")
     put(near.skills / "empty" / "notes.md")
     put(near.skills / "stray.md")
-    assert names(library.list_skills([near, far])) == ["Excel Sheets", "pdf"]
-    found = library.find_skill([near, far], "pdf")
+    assert names(lookup.list_skills([near, far])) == ["Excel Sheets", "pdf"]
+    found = lookup.find_skill([near, far], "pdf")
     assert (found.source, found.description, found.body) == (
         "project",
         "Use it.",
         "Run !`rm -rf /` ${CLAUDE_SKILL_DIR}",
     )
-    assert library.find_skill([near, far], "excel-sheets").path == far.skills / "Excel Sheets" / "SKILL.md"
+    assert lookup.find_skill([near, far], "excel-sheets").path == far.skills / "Excel Sheets" / "SKILL.md"
 
 
 def test_a_skill_without_front_matter_is_called_like_its_directory(near):
     put(near.skills / "review" / "SKILL.md", "# Review Skill\n\nRead it twice.\n")
-    found = library.find_skill([near], "review")
+    found = lookup.find_skill([near], "review")
     assert (found.name, found.description) == ("review", "Read it twice.")
 
 
 def test_an_empty_skill_is_refused(near, warnings):
     path = skill(near, "hollow", body="")
     with pytest.raises(ValidationError, match=f"{path}:5: the skill has no instructions"):
-        library.find_skill([near], "hollow")
-    assert library.list_skills([near], warn=warnings.append) == ()
+        lookup.find_skill([near], "hollow")
+    assert lookup.list_skills([near], warn=warnings.append) == ()
     assert len(warnings) == 1
 
 
@@ -375,15 +375,15 @@ def test_workflows_are_read_from_toml_and_json(near, far):
     put(far.workflows / "ship.json", "{}")
     put(far.workflows / "check.JSON", '\ufeff{"steps": []}')
     put(far.workflows / "notes.md")
-    found = library.find_workflow([near, far], "Ship")
+    found = lookup.find_workflow([near, far], "Ship")
     assert (found.name, found.data, found.source) == ("ship", {"steps": [{"id": "a"}]}, "project")
-    assert names(library.list_workflows([near, far])) == ["check", "ship"]
+    assert names(lookup.list_workflows([near, far])) == ["check", "ship"]
 
 
 def test_of_two_workflow_files_with_one_name_the_first_path_wins(near, warnings):
     put(near.workflows / "a.toml", "")
     put(near.workflows / "a.json", "{}")
-    assert library.find_workflow([near], "a", warn=warnings.append).path.name == "a.json"
+    assert lookup.find_workflow([near], "a", warn=warnings.append).path.name == "a.json"
     assert len(warnings) == 1
     assert "a.toml: not used" in warnings[0]
 
@@ -405,10 +405,10 @@ def test_a_damaged_workflow_is_refused_with_its_line_and_the_words_of_the_parser
 ):
     path = put(near.workflows / name, text)
     with pytest.raises(ValidationError) as caught:
-        library.find_workflow([near], "a")
+        lookup.find_workflow([near], "a")
     assert caught.value.message.startswith(f"{path}:{line}: ")
     assert words in caught.value.message
-    assert library.list_workflows([near], warn=warnings.append) == ()
+    assert lookup.list_workflows([near], warn=warnings.append) == ()
     assert warnings == [f"{caught.value.message}; {caught.value.hint}"]
 
 
@@ -416,12 +416,12 @@ def test_a_damaged_workflow_is_refused_with_its_line_and_the_words_of_the_parser
 
 
 def test_everything_that_ships_is_found_and_sound(warnings):
-    shelf = library.bundled_shelf()
-    agents = library.list_agents([shelf], warn=warnings.append)
+    shelf = lookup.bundled_shelf()
+    agents = lookup.list_agents([shelf], warn=warnings.append)
     assert agents
-    assert library.find_agent([shelf], agents[0].name) == agents[0]
-    assert library.list_skills([shelf], warn=warnings.append)
-    assert library.list_workflows([shelf], warn=warnings.append)
+    assert lookup.find_agent([shelf], agents[0].name) == agents[0]
+    assert lookup.list_skills([shelf], warn=warnings.append)
+    assert lookup.list_workflows([shelf], warn=warnings.append)
     assert warnings == []
     found = [*lint.check_agents([shelf]), *lint.check_skills([shelf], strict=True)]
     assert [str(problem) for problem in found if problem.severity != "note"] == []
@@ -429,11 +429,11 @@ def test_everything_that_ships_is_found_and_sound(warnings):
 
 def test_the_bundled_shelf_is_in_the_package_where_it_was_installed(tmp_path, monkeypatch):
     package = tmp_path / "site-packages" / "claude_force"
-    (package / "bundled" / "agents").mkdir(parents=True)
-    monkeypatch.setattr(library, "__file__", str(package / "library.py"))
-    shelf = library.bundled_shelf()
-    assert (shelf.agents, shelf.skills) == (package / "bundled" / "agents", package / "bundled" / "skills")
-    assert shelf.workflows == package / "workflows"
+    (package / "data" / "agents").mkdir(parents=True)
+    monkeypatch.setattr(lookup, "__file__", str(package / "library" / "lookup.py"))
+    shelf = lookup.bundled_shelf()
+    assert (shelf.agents, shelf.skills) == (package / "data" / "agents", package / "data" / "skills")
+    assert shelf.workflows == package / "data" / "workflows"
     assert Path(claude_force.__file__).parent.name == "claude_force"
 
 
@@ -441,12 +441,12 @@ def test_a_listing_reads_each_file_once_and_a_direct_hit_one_file(near, monkeypa
     for number in range(50):
         agent(near, f"agent-{number:02}")
     opened = []
-    real = library.read_document
-    monkeypatch.setattr(library, "read_document", lambda path, boundary: opened.append(path) or real(path, boundary))
-    assert len(library.list_agents([near])) == 50
+    real = lookup.read_document
+    monkeypatch.setattr(lookup, "read_document", lambda path, boundary: opened.append(path) or real(path, boundary))
+    assert len(lookup.list_agents([near])) == 50
     assert len(opened) == len(set(opened)) == 50
     opened.clear()
-    library.find_agent([near], "agent-07")
+    lookup.find_agent([near], "agent-07")
     assert [path.stem for path in opened] == ["agent-07"]
 
 
@@ -537,9 +537,9 @@ def test_an_unclosed_skill_has_one_error_about_that(near):
 @given(content=st.binary(max_size=200) | st.text(max_size=200).map(lambda text: f"---\n{text}\n---\nx".encode()))
 def test_any_file_is_an_agent_or_a_validation_error(tmp_path_factory, content):
     path = put(tmp_path_factory.getbasetemp() / "any" / "agent.md", content)
-    (checked, *_) = [*lint.check_agents([library.Shelf("x", path.parent, path, path)]), None]
+    (checked, *_) = [*lint.check_agents([lookup.Shelf("x", path.parent, path, path)]), None]
     try:
-        found = library.read_agent(path, "project")
+        found = lookup.read_agent(path, "project")
     except ValidationError as refused:
         found = refused
     if isinstance(found, ValidationError):

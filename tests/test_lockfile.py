@@ -11,15 +11,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from claude_force import lockfile
-from claude_force import plan as plans
 from claude_force.cli import main
 from claude_force.commands import lock as commands
 from claude_force.errors import ConfigError, ForceError, NotFound, UsageError, ValidationError
-from claude_force.output import Screen
+from claude_force.project.workspace import Workspace
 from claude_force.records import Agent, Skill, Step
+from claude_force.running import lockfile
+from claude_force.running import plan as plans
 from claude_force.simulator import Behaviour, Simulator
-from claude_force.workspace import Workspace
+from claude_force.terminal.output import Screen
 
 REVIEW = """
 description = "two steps"

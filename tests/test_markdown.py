@@ -9,7 +9,7 @@ import yaml
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from claude_force.markdown import UNCLOSED, as_list, decode, parse
+from claude_force.library.markdown import UNCLOSED, as_list, decode, parse
 
 FILES = sorted(Path(__file__).with_name("data").joinpath("frontmatter").glob("*.md"))
 

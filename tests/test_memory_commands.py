@@ -9,9 +9,9 @@ import pytest
 
 from claude_force.commands import memory as commands
 from claude_force.errors import ForceError, NotFound, UsageError
-from claude_force.output import Screen
+from claude_force.project.workspace import Workspace
 from claude_force.stores.memory import AgentMemory
-from claude_force.workspace import Workspace
+from claude_force.terminal.output import Screen
 
 DAY = 86_400
 NOON = 1_800_000_000.0

@@ -9,8 +9,8 @@ import sys
 import pytest
 
 from claude_force.errors import ForceError, NotFound
-from claude_force.output import Screen
 from claude_force.records import Result
+from claude_force.terminal.output import Screen
 
 from .terminal import Terminal
 

@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from claude_force import cassette
-from claude_force import plan as plans
 from claude_force.errors import NotFound, ValidationError
 from claude_force.frozen import replace
 from claude_force.models import find
-from claude_force.parts import fingerprint, is_redacted, output_digest, parts
-from claude_force.plan import Item, Job, Plan
 from claude_force.records import Agent, Document, Outcome, Skill, Step, Workflow, canonical, digest, key
+from claude_force.running import cassette
+from claude_force.running import plan as plans
+from claude_force.running.parts import fingerprint, is_redacted, output_digest, parts
+from claude_force.running.plan import Item, Job, Plan
 from claude_force.stores.journal import Journal
 from claude_force.stores.transcript import Transcript, read
 from tests.journalled import secret

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from claude_force import patterns
+from claude_force.answers import patterns
 
 PATTERNS = ["^a*$", "b", "[*+]{2}", r"\+\*", "^(a|b)+$", "^([a-c]+-)*[a-c]+$", "(?:x{2})+y?", "", "[]+*]"]
 

@@ -10,19 +10,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from claude_force import plan as plans
 from claude_force.cli import main
 from claude_force.commands.dry_run import preview
 from claude_force.errors import Interrupted
 from claude_force.frozen import replace
 from claude_force.models import Model, estimate_tokens, find
-from claude_force.output import Screen
-from claude_force.plan import Item, Job, Plan
-from claude_force.prefixes import Prefix, PrefixScheduler, marked, saving, shared
+from claude_force.project.workspace import Workspace
 from claude_force.records import Agent, Document, Skill, Step, Workflow
-from claude_force.runner import run
-from claude_force.workflow import parse
-from claude_force.workspace import Workspace
+from claude_force.running import plan as plans
+from claude_force.running.plan import Item, Job, Plan
+from claude_force.running.prefixes import Prefix, PrefixScheduler, marked, saving, shared
+from claude_force.running.runner import run
+from claude_force.terminal.output import Screen
+from claude_force.workflow.definition import parse
 
 MODEL = Model("claude-sonnet-5-5", min_cacheable_tokens=100)
 SONNET = find("sonnet")[0].id

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from claude_force.choosing import ProgressiveSkillsManager
-from claude_force.library import bundled_shelf, list_agents, list_skills
+from claude_force.api.choosing import ProgressiveSkillsManager
+from claude_force.library.lookup import bundled_shelf, list_agents, list_skills
 from claude_force.models import estimate_tokens
 from claude_force.records import Skill
 from claude_force.selection.skills import catalogue, needed, saving

@@ -12,17 +12,18 @@ from pathlib import Path
 import pytest
 
 import claude_force
-from claude_force import errors, library
+from claude_force import errors
 from claude_force.cli import main
-from claude_force.config import ENVIRONMENT
+from claude_force.library import lookup
 from claude_force.parsing import COMMANDS, parse
-from claude_force.rules import KEYS
+from claude_force.settings.config import ENVIRONMENT
+from claude_force.settings.rules import KEYS
 from claude_force.simulator import Behaviour, Simulator
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", TEXT, re.DOTALL)
-SHELF = library.bundled_shelf()
+SHELF = lookup.bundled_shelf()
 
 
 def blocks(language):
@@ -151,8 +152,8 @@ def test_the_settings_that_the_readme_names_exist():
 
 
 def test_the_readme_counts_what_ships_and_names_every_workflow():
-    agents, skills = library.list_agents([SHELF]), library.list_skills([SHELF])
-    workflows = library.list_workflows([SHELF])
+    agents, skills = lookup.list_agents([SHELF]), lookup.list_skills([SHELF])
+    workflows = lookup.list_workflows([SHELF])
     assert f"{len(agents)} agents, {len(skills)} skills and {len(workflows)} workflows" in TEXT
     section = TEXT.partition("## What ships with it")[2].partition("\n## ")[0]
     assert re.findall(r"^\| `([a-z-]+)` \|", section, re.MULTILINE) == [w.name for w in workflows]

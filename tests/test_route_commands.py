@@ -8,10 +8,10 @@ import pytest
 from claude_force import models
 from claude_force.commands import route as commands
 from claude_force.errors import NotFound, UsageError
-from claude_force.output import Screen
 from claude_force.parsing import parse
+from claude_force.project.workspace import Workspace
 from claude_force.records import Usage
-from claude_force.workspace import Workspace
+from claude_force.terminal.output import Screen
 from tests.executions import line
 
 

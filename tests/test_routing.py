@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from claude_force import library, models
+from claude_force import models
 from claude_force.errors import NotFound
+from claude_force.library import lookup
 from claude_force.records import Agent
 from claude_force.routing import TIERS, route
 from claude_force.routing.reading import kinds, read
@@ -237,6 +238,6 @@ def test_on_the_tasks_held_aside_few_are_sent_too_low_and_routing_saves(evaluati
 
 
 def test_labels_name_agents_that_there_are(evaluation):
-    known = {a.name for a in library.list_agents((library.bundled_shelf(),), warn=print)}
+    known = {a.name for a in lookup.list_agents((lookup.bundled_shelf(),), warn=print)}
     assert {row["agent"] for row in evaluation.labelled()} <= known
     assert all(row["tier"] != "haiku" for row in evaluation.labelled() if row["critical"])

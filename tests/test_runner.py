@@ -6,16 +6,17 @@ from contextlib import closing
 
 import pytest
 
-from claude_force import calls, models
-from claude_force.calls import Call
+from claude_force import models
 from claude_force.errors import Interrupted, ValidationError
 from claude_force.frozen import replace
-from claude_force.output import Screen
-from claude_force.plan import Job
+from claude_force.project.workspace import Workspace
 from claude_force.records import Agent, Reply, Step, Usage
-from claude_force.runner import run
-from claude_force.workflow import parse
-from claude_force.workspace import Workspace
+from claude_force.running import calls
+from claude_force.running.calls import Call
+from claude_force.running.plan import Job
+from claude_force.running.runner import run
+from claude_force.terminal.output import Screen
+from claude_force.workflow.definition import parse
 
 
 @pytest.fixture

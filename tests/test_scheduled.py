@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 from claude_force.commands import scheduled
 from claude_force.errors import ForceError, NotFound, TimedOut
 from claude_force.files import locked
-from claude_force.output import Screen
+from claude_force.project.workspace import Workspace
 from claude_force.records import Result
-from claude_force.workspace import Workspace
+from claude_force.terminal.output import Screen
 
 from .journalled import write
 from .processes import started

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from claude_force.answers.schema import extract, load, violations, wire
 from claude_force.errors import ValidationError
-from claude_force.schema import extract, load, violations, wire
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
 VALUES = st.recursive(

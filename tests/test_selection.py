@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from claude_force.library import bundled_shelf, list_agents, list_skills
+from claude_force.library.lookup import bundled_shelf, list_agents, list_skills
 from claude_force.records import Agent
 from claude_force.selection.bm25 import Index, distinct
 from claude_force.selection.confidence import calibration, chosen, shares

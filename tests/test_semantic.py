@@ -13,9 +13,9 @@ from zlib import crc32
 
 import pytest
 
-from claude_force.choosing import SemanticSelector
+from claude_force.api.choosing import SemanticSelector
 from claude_force.errors import UsageError
-from claude_force.library import bundled_shelf, list_agents
+from claude_force.library.lookup import bundled_shelf, list_agents
 from claude_force.records import Agent
 from claude_force.selection import semantic
 from claude_force.selection.lexical import index_of

@@ -10,13 +10,15 @@ from itertools import combinations
 import pytest
 import yaml
 
-from claude_force import dag, library, markdown, models
+from claude_force import models
 from claude_force.cli import main
+from claude_force.library import lookup, markdown
 from claude_force.models import estimate_tokens
 from claude_force.records import EFFORTS
-from claude_force.workflow import parse
+from claude_force.workflow import dag
+from claude_force.workflow.definition import parse
 
-SHELF = library.bundled_shelf()
+SHELF = lookup.bundled_shelf()
 AGENTS = sorted(SHELF.agents.glob("*.md"))
 SKILLS = sorted(SHELF.skills.glob("*/SKILL.md"))
 WORKFLOWS = sorted(SHELF.workflows.iterdir())
@@ -68,7 +70,7 @@ def body(path):
 
 
 def workflow(path):
-    data = library.read_workflow(path, "bundled").data
+    data = lookup.read_workflow(path, "bundled").data
     return parse(path.stem, data, source="bundled", path=path, read_schema=str)
 
 
@@ -130,7 +132,7 @@ def test_an_agent_names_a_current_model_and_an_effort_that_it_takes(path):
     model, warning = models.find(fields["model"])
     assert warning is None
     assert fields["effort"] in set(EFFORTS) & set(model.efforts)
-    assert set(fields) <= set(library.AGENT_FIELDS)
+    assert set(fields) <= set(lookup.AGENT_FIELDS)
 
 
 @pytest.mark.parametrize("path", AGENTS, ids=by_name)

@@ -4,7 +4,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from claude_force import config
 from claude_force.errors import (
     ApiError,
     BudgetExceeded,
@@ -17,8 +16,9 @@ from claude_force.errors import (
 )
 from claude_force.models import all_models, cost
 from claude_force.records import Block, Request, Usage
+from claude_force.running.spending import Spending, accounts, dollars, is_unbilled, prompt_tokens, worst_case
+from claude_force.settings import config
 from claude_force.simulator import catalogue, tokens
-from claude_force.spending import Spending, accounts, dollars, is_unbilled, prompt_tokens, worst_case
 from claude_force.stores.ledger import Ledger
 
 NOON = 1_795_348_800.0  # 2026-11-22 12:00 UTC

@@ -17,7 +17,7 @@ from claude_force.commands import scheduled
 from claude_force.commands import status as commands
 from claude_force.errors import ForceError, NotFound
 from claude_force.files import locked
-from claude_force.output import Screen
+from claude_force.project.workspace import Workspace
 from claude_force.reports import standing
 from claude_force.reports.standing import standings
 from claude_force.stores.history import Span, gather
@@ -25,7 +25,7 @@ from claude_force.stores.rollups import Rollups
 from claude_force.stores.runs import is_id
 from claude_force.stores.seal import entry, sealed
 from claude_force.stores.tally import Tally
-from claude_force.workspace import Workspace
+from claude_force.terminal.output import Screen
 
 from .executions import line as execution
 from .journalled import own_line
@@ -51,7 +51,10 @@ def metrics(project):
         ends = {}
         for told in filter(None, map(entry, lines)):
             known = ends.get(told.get("run_id"), ("ok", ""))[0]
-            ends[told.get("run_id")] = known if told["success"] else told.get("error_type", "failed"), told["workflow_id"]
+            ends[told.get("run_id")] = (
+                known if told["success"] else told.get("error_type", "failed"),
+                told["workflow_id"],
+            )
         for run_id, (end, workflow) in ends.items():
             run = project / ".claude" / "runs" / str(run_id)
             if confirmed and is_id(run.name) and not run.exists():

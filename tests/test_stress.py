@@ -86,7 +86,7 @@ def test_a_store_that_loses_and_one_that_doubles_are_found_out(stress, tmp_path)
 
 def test_words_that_nobody_expected_are_printed_and_make_it_fail(stress, tmp_path):
     (tmp_path / "sitecustomize.py").write_text(
-        "from claude_force.output import Screen\n"
+        "from claude_force.terminal.output import Screen\n"
         "Screen.__enter__ = lambda self: self.warn('database is locked') or self\n"
     )
     status, _, printed = stress("--only", "storm", PYTHONPATH=os.pathsep.join([str(tmp_path), str(SCRIPTS.parent)]))

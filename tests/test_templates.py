@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from claude_force.templates import escape, names, origin, render, sole_name, step_of
+from claude_force.workflow.templates import escape, names, origin, render, sole_name, step_of
 
 TEXTS = st.text(alphabet="{}\\ ab.\n", max_size=30)
 

@@ -9,7 +9,7 @@ import pytest
 
 from claude_force import cli
 from claude_force.commands import places
-from claude_force.sources import DEEPEST
+from claude_force.library.sources import DEEPEST
 
 AGENT = "---\nname: {0}\ndescription: Use for tests.\nmodel: haiku\n---\nYou help.\n"
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from claude_force.errors import NotFound, UsageError, ValidationError
 from claude_force.frozen import fields
 from claude_force.records import Input, Step
-from claude_force.workflow import examine, implied_inputs, parse, used_names
+from claude_force.workflow.definition import examine, implied_inputs, parse, used_names
 
 
 def no_schema(name):

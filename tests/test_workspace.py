@@ -15,10 +15,10 @@ from claude_force.errors import (
     UsageError,
     ValidationError,
 )
-from claude_force.output import Screen
-from claude_force.plan import request, single
-from claude_force.recording import new_run_id
-from claude_force.workspace import Workspace
+from claude_force.project.recording import new_run_id
+from claude_force.project.workspace import Workspace
+from claude_force.running.plan import request, single
+from claude_force.terminal.output import Screen
 
 from .journalled import write
 

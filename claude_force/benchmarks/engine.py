@@ -14,16 +14,16 @@ from functools import partial
 from threading import local
 from time import perf_counter
 
-from .. import plan as plans
 from ..records import Outcome, Step, Workflow, payload
-from ..runner import run
+from ..running import plan as plans
+from ..running.runner import run
 from . import bare, figure, interleaved, novel
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from ..workspace import Workspace
+    from ..project.workspace import Workspace
     from . import Figure
     from .place import Place
 

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import ForceError, UsageError
-from ..output import Screen
-from ..workspace import Workspace
+from ..project.workspace import Workspace
+from ..terminal.output import Screen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
-from .. import plan as plans
 from ..records import payload
+from ..running import plan as plans
 from . import figure, interleaved, novel
 from .place import tool
 

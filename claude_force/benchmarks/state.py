@@ -8,9 +8,9 @@ from contextlib import closing
 from functools import partial
 from time import perf_counter
 
-from .. import plan as plans
 from ..records import Reply, payload
-from ..runner import run
+from ..running import plan as plans
+from ..running.runner import run
 from . import bare, figure, interleaved, novel
 from .place import tool
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from ..plan import Plan
+    from ..project.workspace import Workspace
+    from ..running.plan import Plan
     from ..stores.cache import ResponseCache
-    from ..workspace import Workspace
     from . import Figure
     from .place import Place
 

@@ -10,9 +10,10 @@ import json
 from itertools import accumulate, count, islice, product
 from random import Random
 
-from .. import library, models
+from .. import models
 from ..errors import ForceError, Refused, TimedOut, Truncated, TryLater
 from ..frozen import dataclass
+from ..library import lookup
 from ..models import usd
 from ..records import Outcome, Usage, iso, task_hash
 from ..stores.metrics import line
@@ -123,7 +124,7 @@ def _moments(number: int, until: float) -> Iterator[float]:
 
 
 def _agents() -> tuple[Agent, ...]:
-    return library.list_agents([library.bundled_shelf()])
+    return lookup.list_agents([lookup.bundled_shelf()])
 
 
 def _kinds() -> Iterator[tuple[_Kind, float]]:

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
+    from ..project.workspace import Workspace
     from ..reports.analytics import Rows
     from ..stores.history import Sums
-    from ..workspace import Workspace
 
 
 def summary_options(parser: ArgumentParser) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from ..benchmarks import Figure
     from ..benchmarks.place import Place
-    from ..workspace import Workspace
+    from ..project.workspace import Workspace
 
     Group = Callable[[Place, int], Iterable[Figure]]
 

@@ -6,12 +6,12 @@ import time
 from argparse import ArgumentTypeError
 from pathlib import Path
 
-from .. import config
 from ..errors import NotFound, UsageError
 from ..models import usd
 from ..records import Result
 from ..reports.table import plural, table
-from ..spending import dollars, resets
+from ..running.spending import dollars, resets
+from ..settings import config
 from . import given
 
 TYPE_CHECKING = False
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from typing import Any
 
-    from ..spending import Account
+    from ..project.workspace import Workspace
+    from ..running.spending import Account
     from ..stores.ledger import Ledger, Standing
     from ..stores.uncertain import UncertainCall
-    from ..workspace import Workspace
 
 _HEADINGS = ("SCOPE", "LIMIT", "SPENT", "RESERVED", "UNCERTAIN", "LEFT", "RESETS")
 _CALLS = ("CALL", "DAY", "RUN", "STEP", "AGENT", "CHARGED")

@@ -11,8 +11,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
+    from ..project.workspace import Workspace
     from ..stores.cache import ResponseCache
-    from ..workspace import Workspace
 
 
 def stats(args: Namespace, workspace: Workspace) -> Result:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from .. import library, models, sources
+from .. import models
 from ..frozen import dataclass
+from ..library import lookup, sources
 from ..records import Result
 
 TYPE_CHECKING = False
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
     from argparse import Action, ArgumentParser, Namespace
     from collections.abc import Callable, Iterable, Iterator
 
-    from ..library import Kind
-    from ..workspace import Workspace
+    from ..library.lookup import Kind
+    from ..project.workspace import Workspace
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ def _library(workspace: Workspace) -> Iterator[str]:
 
 
 def _files(kind: Kind, workspace: Workspace) -> Iterator[str]:
-    return (name for place in workspace.shelves for name, _, _ in library.scan(kind, place))
+    return (name for place in workspace.shelves for name, _, _ in lookup.scan(kind, place))
 
 
 NAMES: dict[str, Callable[[Workspace], Iterable[str]]] = {
@@ -292,5 +293,5 @@ def _escaped(text: str, signs: str) -> str:
     return "".join(f"\\{c}" if c in signs or c == "\\" else c for c in text)
 
 
-_FIXED = Path(__file__).parent.parent / "shell"
+_FIXED = Path(__file__).parent.parent / "data" / "shell"
 _SCRIPTS: dict[str, Callable[[Command], str]] = {"bash": _bash, "zsh": _zsh, "fish": _fish}

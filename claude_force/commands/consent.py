@@ -10,7 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import ArgumentParser
 
-    from ..workspace import Workspace
+    from ..project.workspace import Workspace
 
 
 def options(parser: ArgumentParser) -> None:

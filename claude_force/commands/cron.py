@@ -10,12 +10,12 @@ import shlex
 import sys
 from pathlib import Path
 
-from .. import config
 from ..client.endpoint import KEY_VARIABLES, far_end
 from ..errors import ConfigError, ForceError
+from ..project.workspace import Workspace
 from ..reports.table import quoted
-from ..workflow import implied_inputs
-from ..workspace import Workspace
+from ..settings import config
+from ..workflow.definition import implied_inputs
 from .machine import Check, without_key, writable
 
 TYPE_CHECKING = False

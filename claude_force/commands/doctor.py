@@ -9,11 +9,11 @@ import time
 
 from .. import models
 from ..client.endpoint import KEY_VARIABLES, far_end
-from ..config import Settings
 from ..errors import AuthenticationFailed, ForceError, NotFound, UsageError, reason
 from ..frozen import replace
 from ..records import Result
 from ..reports.table import plural, quoted
+from ..settings.config import Settings
 from .health import health
 from .machine import Check, clock, machine, without_key
 from .troubles import troubles
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ..client.endpoint import Endpoint
-    from ..workspace import Workspace
+    from ..project.workspace import Workspace
 
 PATIENCE_SECONDS = 5.0
 """How long a connection, and then the answer, may take."""

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import json
 
-from .. import dag, models, prefixes, prompt
-from .. import plan as plans
+from .. import models, prompt
 from ..records import Outcome, Result, payload
 from ..reports.table import money, plural
-from ..spending import worst_case
+from ..running import plan as plans
+from ..running import prefixes
+from ..running.spending import worst_case
+from ..workflow import dag
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from typing import Any
 
-    from ..config import Settings
-    from ..plan import Plan
-    from ..prefixes import Prefix
     from ..records import Request
+    from ..running.plan import Plan
+    from ..running.prefixes import Prefix
+    from ..settings.config import Settings
 
     Shared = Sequence[tuple[Prefix, int | None]]
 

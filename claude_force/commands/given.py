@@ -7,8 +7,9 @@ import sys
 from argparse import ArgumentTypeError
 from pathlib import Path
 
-from .. import attachments, locations
+from .. import attachments
 from ..errors import UsageError, ValidationError
+from ..project import locations
 from ..records import Document
 
 TYPE_CHECKING = False
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-    from ..workspace import Workspace
+    from ..project.workspace import Workspace
 
 
 def task_options(parser: ArgumentParser) -> None:

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
+    from ..project.workspace import Workspace
     from ..stores.manifest import Generation
-    from ..workspace import Workspace
 
 SMALL_BYTES = 8 << 20
 """Up to which size a database is read as a whole, at about 10 ms for each MiB."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from .. import library as shelf
 from .. import models
+from ..library import lookup as shelf
 from ..records import Result
 from ..reports.graph import FORMATS
 from ..reports.graph import graph as drawn
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
     from typing import Any
 
+    from ..project.workspace import Workspace
     from ..records import Agent, Skill, Workflow
-    from ..workspace import Workspace
 
 
 def list_agents(args: Namespace, workspace: Workspace) -> Result:

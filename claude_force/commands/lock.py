@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import shlex
 
-from .. import library, lockfile, models
-from .. import plan as plans
+from .. import models
 from ..errors import ConfigError, ForceError, NotFound, UsageError, ValidationError, reason
 from ..files import private_directory, require_regular, write_atomic
 from ..frozen import dataclass
+from ..library import lookup
 from ..records import Result
 from ..reports.table import one_line, plural
+from ..running import lockfile
+from ..running import plan as plans
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,10 +21,10 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import TypeVar
 
-    from ..lockfile import Lock
-    from ..plan import Plan
+    from ..project.workspace import Workspace
     from ..records import Agent, Skill, Workflow
-    from ..workspace import Workspace
+    from ..running.lockfile import Lock
+    from ..running.plan import Plan
 
     T = TypeVar("T")
 
@@ -136,7 +138,7 @@ def _lock_of(names: Iterable[str], workspace: Workspace) -> Lock:
 def _lock_of_all(locked: Lock | None, workspace: Workspace) -> Lock:
     """Return the lock of the project's own, and of what was locked besides and is still there."""
     shelves, warn = workspace.shelves, workspace.screen.warn
-    skills = library.list_skills(shelves, warn=warn)
+    skills = lookup.list_skills(shelves, warn=warn)
     all_there_is = _Chosen(tuple(workspace.workflows()), tuple(workspace.agents()), skills)
     found = {}
     for name in locked["also"] if locked else []:

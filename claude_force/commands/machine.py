@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Literal
 
-    from ..workspace import Workspace
+    from ..project.workspace import Workspace
 
     Status = Literal["ok", "warning", "problem"]
 

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
+    from ..project.workspace import Workspace
     from ..stores.memory import AgentMemory, Session
-    from ..workspace import Workspace
 
 
 def search_options(parser: ArgumentParser) -> None:

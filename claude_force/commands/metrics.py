@@ -14,8 +14,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
+    from ..project.workspace import Workspace
     from ..stores.audit import Audit
-    from ..workspace import Workspace
 
 
 def rollup_options(parser: ArgumentParser) -> None:

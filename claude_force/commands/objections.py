@@ -10,23 +10,23 @@ from functools import cache, partial
 from itertools import islice
 from pathlib import Path
 
-from .. import library
-from .. import plan as plans
 from ..errors import ForceError, UsageError
 from ..frozen import dataclass, replace
+from ..library import lookup
+from ..library.sources import Problem
 from ..records import Skill
-from ..sources import Problem
-from ..workflow import implied_inputs
+from ..running import plan as plans
+from ..workflow.definition import implied_inputs
 from . import places
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from ..library import Shelf
+    from ..library.lookup import Shelf
+    from ..library.sources import Severity
+    from ..project.workspace import Workspace
     from ..records import Agent, Workflow
-    from ..sources import Severity
-    from ..workspace import Workspace
     from .places import Page
 
     Objection = tuple[str, Severity, str, str]
@@ -58,7 +58,7 @@ class Known:
 
 def objections(subjects: Sequence[Subject], workspace: Workspace) -> Iterator[Problem]:
     """Yield what speaks against running each of `subjects`."""
-    read = cache(library.catalogue)
+    read = cache(lookup.catalogue)
     agent, skill = cache(partial(workspace.agent, read=read)), cache(partial(workspace.skill, read=read))
     known = Known(workspace, agent, skill, cache(places.open_page))
     for subject in subjects:
@@ -78,7 +78,7 @@ def _agent(subject: Subject, known: Known) -> Iterator[Problem]:
 
     try:
         if place := subject.place:
-            agent = library.read_agent(subject.path, place.source, boundary=place.boundary)
+            agent = lookup.read_agent(subject.path, place.source, boundary=place.boundary)
         else:
             agent = known.agent(subject.name)
     except UsageError as error:
@@ -110,7 +110,7 @@ def _workflow(subject: Subject, known: Known) -> Iterator[Problem]:
 
     try:
         if place := subject.place:
-            library.read_workflow(subject.path, place.source, boundary=place.boundary)
+            lookup.read_workflow(subject.path, place.source, boundary=place.boundary)
         source, wrong = known.workspace.examine(str(subject.path) if place else subject.name)
     except UsageError as error:
         yield located(error.message, "error", error.hint)

@@ -9,7 +9,7 @@ import re
 from bisect import bisect_right
 
 from ..frozen import dataclass
-from ..sources import read_text
+from ..library.sources import read_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

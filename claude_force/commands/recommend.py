@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
     from collections.abc import Sequence
 
+    from ..project.workspace import Workspace
     from ..selection import Choice
-    from ..workspace import Workspace
 
 
 def recommend_options(parser: ArgumentParser) -> None:
@@ -43,7 +43,7 @@ def _found(task: str, args: Namespace, workspace: Workspace) -> Sequence[Choice]
         if args.model:
             raise UsageError("--model has no meaning for --method lexical", hint="add --method semantic")
         return lexical.recommend(task, workspace.agents(), top=args.top)
-    from ..choosing import SemanticSelector  # 3 ms, besides the seconds that its model takes
+    from ..api.choosing import SemanticSelector  # 3 ms, besides the seconds that its model takes
 
     with SemanticSelector(args.model, workspace=workspace) as selector:
         return selector.select(task, top=args.top)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from .. import cassette, models, recording
+from .. import models
 from ..errors import ForceError, UsageError
-from ..recording import new_run_id
+from ..project import recording
+from ..project.recording import new_run_id
 from ..records import Result
+from ..running import cassette
+from ..running.tape import Tape
 from ..stores.runs import find_run
 from ..stores.transcript import FILE, read
-from ..tape import Tape
 from . import given, run
 from .dry_run import dry_run
 from .runs import RUN_HELP
@@ -20,10 +22,10 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
     from ..models import Model
-    from ..plan import Plan
+    from ..project.workspace import Workspace
     from ..records import Outcome
+    from ..running.plan import Plan
     from ..stores.transcript import Transcript
-    from ..workspace import Workspace
 
 
 def replay_options(parser: ArgumentParser) -> None:

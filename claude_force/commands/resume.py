@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from .. import recording
 from ..errors import UsageError
 from ..frozen import dataclass, replace
+from ..project import recording
 from ..records import Document
+from ..running.tape import Tape
 from ..stores.runs import find_run
-from ..tape import Tape
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from ..plan import Plan
+    from ..project.workspace import Workspace
     from ..records import Agent, Step, Workflow
+    from ..running.plan import Plan
     from ..stores.journal import Journal
     from ..stores.transcript import Entry, Transcript
-    from ..workspace import Workspace
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from .. import models, prompt
-from .. import plan as plans
 from ..frozen import replace
+from ..project.router import router
 from ..records import Result, Step, Usage, Workflow
 from ..reports.table import money, table
-from ..router import router
 from ..routing import TIERS
+from ..running import plan as plans
 from . import given
 
 TYPE_CHECKING = False
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
-    from ..plan import Plan
+    from ..project.workspace import Workspace
     from ..routing import Route
-    from ..workspace import Workspace
+    from ..running.plan import Plan
 
 
 def route_options(parser: ArgumentParser) -> None:

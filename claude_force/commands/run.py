@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 from contextlib import closing
 
-from .. import dag, recording
-from .. import plan as plans
 from ..errors import ForceError, Interrupted, UsageError
-from ..recording import new_run_id
+from ..project import recording
+from ..project.recording import new_run_id
 from ..records import EFFORTS, Result
 from ..reports import timeline
 from ..reports.result import of_agent, of_workflow, verdict
 from ..reports.table import duration, money, plural
-from ..runner import run
+from ..running import plan as plans
+from ..running.runner import run
+from ..workflow import dag
 from . import given, scheduled, targets
 
 TYPE_CHECKING = False
@@ -23,9 +24,9 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ..models import Prices
-    from ..plan import Plan
+    from ..project.workspace import Workspace
     from ..records import Outcome
-    from ..workspace import Workspace
+    from ..running.plan import Plan
     from .resume import Resumed
     from .targets import Folder
 

@@ -6,8 +6,8 @@ import time
 from errno import ENOENT, ENOTEMPTY
 from itertools import islice
 
-from .. import recording
 from ..errors import ForceError, Interrupted, NotFound, UsageError, reason
+from ..project import recording
 from ..records import Result
 from ..reports import run_report
 from ..reports.result import of_step, verdict
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from ..project.workspace import Workspace
     from ..records import Outcome
     from ..stores.runs import Summary
     from ..stores.seal import Secret
-    from ..workspace import Workspace
 
 RUN_HELP = "the run: its id, the beginning of it, 'last', or 'last~1' for the one before"
 

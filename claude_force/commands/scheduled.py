@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from ..plan import Plan
-    from ..workspace import Workspace
+    from ..project.workspace import Workspace
+    from ..running.plan import Plan
 
     Command = Callable[[Namespace, Workspace], Result]
 

@@ -6,20 +6,20 @@ import os
 import shlex
 from pathlib import Path
 
-from .. import config
 from ..errors import UsageError, reason
 from ..files import write_atomic
 from ..records import Result
 from ..reports.table import table
+from ..settings import config
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
     from collections.abc import Iterable, Iterator
 
-    from ..workspace import Workspace
+    from ..project.workspace import Workspace
 
-STARTER = Path(__file__).parent.parent / "starter"
+STARTER = Path(__file__).parent.parent / "data" / "starter"
 """The files that `init` copies into `.claude`."""
 
 

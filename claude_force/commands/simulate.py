@@ -9,17 +9,17 @@ from pathlib import Path
 
 from ..errors import UsageError, reason
 from ..frozen import replace
-from ..recording import new_run_id
+from ..project.recording import new_run_id
+from ..project.workspace import Workspace
 from ..records import Result
 from ..simulator import Behaviour, Simulator, parse_latency, serve_forever
-from ..workspace import Workspace
 from . import given, run
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import ArgumentParser
 
-SAMPLE = Path(__file__).parent.parent / "sample"
+SAMPLE = Path(__file__).parent.parent / "data" / "sample"
 """A small Python package with the usual mistakes."""
 
 

@@ -7,9 +7,9 @@ import time
 from argparse import ArgumentTypeError
 from calendar import timegm
 
-from .. import recording
 from ..errors import ForceError, NotFound, reason
 from ..frozen import dataclass
+from ..project import recording
 from ..records import Result
 from ..reports.standing import Standing, standings
 from ..reports.table import duration, money, plural, table
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ..client.standing import Standing as Trouble
+    from ..project.workspace import Workspace
     from ..reports.standing import Run
-    from ..workspace import Workspace
 
 _LEFT_OUT = {"foreign": "of another user or machine left out", "ahead": "dated ahead of this clock left out"}
 _DOUBTFUL = {"unconfirmed": "unconfirmed", "ahead": "ahead of this clock"}

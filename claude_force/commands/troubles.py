@@ -8,7 +8,7 @@ from ..client.standing import standings
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..client.standing import Standing
-    from ..workspace import Workspace
+    from ..project.workspace import Workspace
 
 
 def troubles(workspace: Workspace) -> list[Standing]:

@@ -7,14 +7,16 @@ import os
 import re
 from pathlib import Path
 
-from .. import config, library, lint, models, sources
+from .. import models
 from ..errors import ConfigError, NotFound, UsageError
-from ..output import Screen
+from ..library import lint, lookup, sources
+from ..library.sources import Problem
+from ..project.workspace import Workspace
 from ..records import Result
 from ..reports.table import one_line, plural
-from ..rules import dotted
-from ..sources import Problem
-from ..workspace import Workspace
+from ..settings import config
+from ..settings.rules import dotted
+from ..terminal.output import Screen
 from . import places
 from .objections import Subject, objections
 
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
     from collections.abc import Iterator, Mapping, Sequence
 
-    from ..sources import Severity
+    from ..library.sources import Severity
     from .places import Page
 
 _KINDS = ("agent", "skill", "workflow")
@@ -81,7 +83,7 @@ def _everything(workspace: Workspace, *, configured: bool) -> list[Subject]:
         Subject(kind, name, path, place)
         for place in workspace.shelves
         for kind in ("agent", "skill")
-        for name, path, _ in library.scan(kind, place)
+        for name, path, _ in lookup.scan(kind, place)
     ]
     for place in workspace.shelves:
         found += [Subject("workflow", p.stem, p, place) for p in sources.workflow_files(place.workflows)]
@@ -108,14 +110,14 @@ def _chosen(names: Sequence[str], known: Sequence[Subject]) -> list[Subject]:
     by_name: dict[str, list[Subject]] = {}
     by_path: dict[Path, list[Subject]] = {}
     for subject in known:
-        by_name.setdefault(library.fold(subject.name), []).append(subject)
+        by_name.setdefault(lookup.fold(subject.name), []).append(subject)
         if subject.place:
             by_path.setdefault(subject.path, []).append(subject)
     chosen: list[Subject] = []
     for name in names:
         if os.sep in name or name.endswith((".md", ".toml", ".json")):
             chosen += _at(Path(name), by_path)
-        elif meant := by_name.get(library.fold(name)):
+        elif meant := by_name.get(lookup.fold(name)):
             chosen += meant
         else:
             raise NotFound("agent, skill or workflow", name, {subject.name for subject in known})
@@ -132,11 +134,11 @@ def _at(path: Path, known: Mapping[Path, Sequence[Subject]]) -> Sequence[Subject
         return known[path]
     nowhere = path.parent / ".none"
     if path.suffix in {".toml", ".json"}:
-        return [Subject("workflow", path.stem, path, library.Shelf("path", nowhere, nowhere, path.parent))]
+        return [Subject("workflow", path.stem, path, lookup.Shelf("path", nowhere, nowhere, path.parent))]
     if path.name == "SKILL.md":
-        shelf = library.Shelf("path", nowhere, path.parent.parent, nowhere)
+        shelf = lookup.Shelf("path", nowhere, path.parent.parent, nowhere)
         return [Subject("skill", path.parent.name, path, shelf)]
-    return [Subject("agent", path.stem, path, library.Shelf("path", path.parent, nowhere, nowhere))]
+    return [Subject("agent", path.stem, path, lookup.Shelf("path", path.parent, nowhere, nowhere))]
 
 
 def _settings_files(workspace: Workspace, chosen: str | None) -> list[Path]:

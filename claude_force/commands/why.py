@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from itertools import islice
 
-from .. import dag, recording
 from ..errors import NotFound, UsageError
+from ..project import recording
 from ..records import Result
 from ..reports import why as reports
 from ..reports.table import plural
 from ..stores.runs import own_ids
 from ..stores.transcript import FILE, Transcript, outcome, planned, read, workflow
+from ..workflow import dag
 from .runs import RUN_HELP, find
 
 TYPE_CHECKING = False
@@ -19,10 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
     from pathlib import Path
 
+    from ..project.workspace import Workspace
     from ..records import Outcome
     from ..reports.why import Explanation
     from ..stores.seal import Secret
-    from ..workspace import Workspace
 
 _FARTHEST = 50
 """Earlier runs of a workflow in which an execution of a step is looked for."""

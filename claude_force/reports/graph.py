@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from json import dumps
 
-from ..dag import dependents, order
+from ..workflow.dag import dependents, order
 from .table import one_line
 
 TYPE_CHECKING = False

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ..dag import order
 from ..models import usd
 from ..records import STATUSES
+from ..workflow.dag import order
 from . import timeline
 from .result import of_step, of_workflow
 from .table import duration, money, table

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 
-from ..dag import order
 from ..frozen import replace
 from ..models import cost as cost_of
 from ..models import total
 from ..records import STATUSES
+from ..workflow.dag import order
 from .table import columns, cut, duration, money, plural
 
 TYPE_CHECKING = False

@@ -1,0 +1,1 @@
+"""Files of agents, skills and workflows: found by name, read, and checked."""

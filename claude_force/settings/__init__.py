@@ -1,0 +1,1 @@
+"""Settings: `claude.json` of the user and of a project, and the environment, checked and put together."""

@@ -1,0 +1,1 @@
+"""What prints, and what draws the steps of a run while they go on."""
