@@ -11,17 +11,21 @@ from .records import Document
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
+
+    Expand = Callable[[Path, str], list[str]]
+    """Returns the names of the files below a directory that fit a pattern."""
 
 LARGEST_REQUEST = 32 * 2**20
 """Bytes that the API takes in one request."""
 
 
-def find(root: Path, patterns: Iterable[str], *, where: str) -> list[str]:
+def find(root: Path, patterns: Iterable[str], *, expand: Expand = expand) -> list[str]:
     """Return the names below `root` that fit the patterns, each once, in the order of the patterns.
 
-    Raises ValidationError for a plain name that is not there, and if no pattern fits anything.
+    Raises ValidationError for a plain name that is not there, and if no pattern fits anything. `expand` is that of
+    `globs`, or one that remembers what it found.
     """
     found = {p: expand(root, p) for p in patterns}
     for pattern, fitting in found.items():
@@ -29,7 +33,7 @@ def find(root: Path, patterns: Iterable[str], *, where: str) -> list[str]:
             hint = "paths are relative to the project and cannot leave it; hidden files must be spelled out"
             if spelled := meant_from_here(root, pattern):
                 hint = f"paths are relative to the project: write {spelled}"
-            raise ValidationError(f"{where}: no file below {root} fits '{pattern}'", hint=hint)
+            raise ValidationError(f"no file below {root} fits '{pattern}'", hint=hint)
     return list(dict.fromkeys(name for fitting in found.values() for name in fitting))
 
 

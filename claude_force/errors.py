@@ -94,10 +94,11 @@ class NotFound(UsageError):
         """Say that no `kind` is called `name`, suggesting the closest of the `known` names."""
         from difflib import get_close_matches  # 4 ms, needed only on the way out
 
-        names = sorted(known)
-        close = get_close_matches(name.lower(), [n.lower() for n in names], n=3, cutoff=0.6)
-        near = sorted((n for n in names if n.lower() in close), key=lambda n: close.index(n.lower()))
-        hint = f"did you mean {' or '.join(near)}?" if near else _known(names)
+        names = {n: n.lower().lstrip("-") for n in sorted(known)}  # all options begin alike
+        close = get_close_matches(name.lower().lstrip("-"), names.values(), n=3, cutoff=0.6)
+        near = sorted((n for n in names if names[n] in close), key=lambda n: close.index(names[n]))
+        hint = f"did you mean {' or '.join(near)}?" if near else _known(list(names))
+        self.kind, self.name = kind, name
         super().__init__(f"{where}no {kind} named '{name}'", hint=hint)
 
 

@@ -192,8 +192,12 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raise UsageError."""
         below = [action for action in self._actions if isinstance(action, argparse._SubParsersAction)]
-        hint = f"one of {', '.join(below[0].choices)}" if below else f"see {self.prog} -h"
-        if message.endswith("expected one argument"):
+        hint = f"see {self.prog} -h"
+        if below and message.endswith(f"required: {below[0].metavar}"):
+            hint = f"one of {', '.join(below[0].choices)}"
+        elif "(choose from " in message:
+            hint = ""
+        elif message.endswith("expected one argument"):
             hint += "; a value that begins with - is joined to its option by ="
         raise UsageError(message, hint=hint)
 
@@ -245,7 +249,17 @@ def _no_command(words: Sequence[str], found: Sequence[str]) -> NotFound:
             return NotFound("option", name, options)
     group = found[0] if len(found) == 2 else ""
     known = [c.removeprefix(f"{group} ") for c in COMMANDS if c.startswith(f"{group} ")] if group else _top_level()
-    return NotFound(f"{group} command" if group else "command", found[-1], known)
+    error = NotFound(f"{group} command" if group else "command", found[-1], known)
+    if not group and found[0] in _OPTIONS:
+        error.hint = f"write claude-force {_OPTIONS[found[0]]}"
+    elif "agent" in known and error.hint.startswith("known"):
+        others = [kind for kind in known if kind != "agent"]
+        error.hint = f"say what it is, as in: claude-force {group} agent {found[-1]} (or {', '.join(others)})"
+    return error
+
+
+_OPTIONS = {"help": "-h", "version": "--version"}
+"""What other programs have as commands."""
 
 
 def _top_level() -> list[str]:
@@ -255,13 +269,25 @@ def _top_level() -> list[str]:
 def _unknown_words(parser: Parser, args: argparse.Namespace, extra: list[str]) -> UsageError:
     word = extra[0].split("=")[0]
     if not word.startswith("-"):
-        return UsageError(f"unexpected argument '{word}'", hint="put a task of several words in quotes")
+        return UsageError(f"unexpected argument '{word}'", hint=_what_it_takes(_own(parser, args.command)))
     return NotFound("option", word, _options_of(parser, getattr(args, "command", "")))
 
 
-def _options_of(parser: argparse.ArgumentParser, command: str) -> list[str]:
-    own = parser
+def _what_it_takes(parser: argparse.ArgumentParser) -> str:
+    operands = [action for action in parser._actions if not action.option_strings]
+    if any(action.dest == "task" for action in operands):
+        return "put a task of several words in quotes"
+    return f"see {parser.prog} -h" if operands else f"{parser.prog} takes no argument"
+
+
+def _own(parser: argparse.ArgumentParser, command: str) -> argparse.ArgumentParser:
+    """Return the parser of `command`, which lies in `parser`."""
     for word in command.split():
-        action = next(a for a in own._actions if isinstance(a, argparse._SubParsersAction))
-        own = action.choices[word]
-    return [o for action in own._actions for o in action.option_strings if action.help != argparse.SUPPRESS]
+        action = next(a for a in parser._actions if isinstance(a, argparse._SubParsersAction))
+        parser = action.choices[word]
+    return parser
+
+
+def _options_of(parser: argparse.ArgumentParser, command: str) -> list[str]:
+    actions = _own(parser, command)._actions
+    return [o for action in actions for o in action.option_strings if action.help != argparse.SUPPRESS]

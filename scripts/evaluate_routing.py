@@ -3,15 +3,15 @@
 The labels say which tier suffices, by judgement and not by trying: the small model where the answer follows from the
 text given or from common knowledge and an error is seen at once; the middle one where several things must be kept
 consistent, and at least where a wrong answer can harm data, money, security, privacy, law or health; the large one for
-open design, for causes hidden across components, and for subtle correctness. A third of the tasks, by a hash of the id,
-was held aside while the word lists were written.
+open design, for causes hidden across components, and for subtle correctness. Two `raters` judged the first tasks again
+without knowing the labels. Of the tasks by other writers a third, the set "held", was kept aside while the word lists
+were written.
 """
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from hashlib import sha256
 from pathlib import Path
 
 from claude_force import models, prompt, routing
@@ -20,21 +20,25 @@ from claude_force.records import Usage
 from claude_force.routing import TIERS
 from claude_force.settings import config
 
-LABELLED = Path(__file__).parent.parent / "tests" / "data" / "labelled_routing.jsonl"
+DATA = Path(__file__).parent.parent / "tests" / "data"
+LABELLED = (DATA / "labelled_tasks.jsonl", DATA / "labelled_routing.jsonl")
 DEFAULT = config.Settings().default_model
 BASELINES = ("the agent's own model", f"always {DEFAULT}, the default model of claude.json", "always opus")
 DEFAULT_MAX_TOKENS = 16_000
 _RATES = ("too small", "too large", "false alarms")
-_NEVER = ("critical on the small model", "critical below the agent's own", "critical below the label")
+_CRITICAL = (
+    "critical recognised",
+    "critical on the small model",
+    "critical below the agent's own",
+    "critical below the label",
+)
 
 
-def held_aside(task_id: str) -> bool:
-    """Whether a task belongs to the third that was not looked at."""
-    return int(sha256(task_id.encode()).hexdigest(), 16) % 3 == 0
-
-
-def labelled(path: Path = LABELLED) -> list[dict]:
-    return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+def labelled(*paths: Path) -> list[dict]:
+    """Return the rows of `paths`, by default all there are, that have a tier and an agent, each with one `agent`."""
+    rows = [json.loads(line) for path in paths or LABELLED for line in path.read_text("utf-8").splitlines()]
+    rows = [{**row, "agent": row.get("agent") or next(iter(row.get("agents", ())), "")} for row in rows]
+    return [row for row in rows if row["agent"] and "tier" in row]
 
 
 def figures(rows: list[dict]) -> dict:
@@ -70,6 +74,7 @@ def _errors(row: dict, tier: int, own: str, alarmed: bool) -> dict[str, bool]:
         "critical on the small model": row["critical"] and tier == 0,
         "critical below the agent's own": row["critical"] and tier < default,
         "critical below the label": row["critical"] and tier < label,
+        "critical recognised": row["critical"] and alarmed,
         "false alarms": alarmed and not row["critical"],
     }
 
@@ -87,16 +92,28 @@ def _cost(row: dict, agent, model_name: str, shelf) -> int:
 def section(_=None):
     """Tell what routing saves, and how often the tier is too small or too large for the label."""
     rows = labelled()
-    yield from _told("held aside", figures([row for row in rows if held_aside(row["id"])]))
-    yield from _told("all", figures(rows))
+    yield from told("held aside", figures([row for row in rows if row["set"] == "held"]))
+    yield from told("all", figures(rows))
+    judged = [(row["tier"], row["raters"]) for row in rows if "raters" in row]
+    agreed = (sum(tier == tiers[rater] for tier, tiers in judged) / len(judged) for rater in (0, 1))
+    yield f"labels that two raters agree with, of {len(judged)}: {' and '.join(f'{share:.1%}' for share in agreed)}"
 
 
-def _told(name: str, found: dict) -> list[str]:
+def told(name: str, found: dict) -> list[str]:
+    """Return what `figures` found, in lines."""
     counts, costs, tasks = found["counts"], found["costs"], found["tasks"]
     lines = [f"{name}: {tasks} tasks, prices of {models.price_version()}"]
     lines += [f"  {kind}: {counts[kind]} ({counts[kind] / tasks:.1%})" for kind in _RATES]
-    lines += [f"  {kind}: {counts[kind]} of {counts['critical']}" for kind in _NEVER]
+    lines += [f"  {kind}: {counts[kind]} of {counts['critical']}" for kind in _CRITICAL]
+    lines += _confusion(found["pairs"])
     for baseline in BASELINES:
         saved, ceiling = (1 - costs[way] / costs[baseline] for way in ("routed", "labels"))
         lines.append(f"  cheaper than {baseline}: {saved:.1%} (the labels themselves: {ceiling:.1%})")
     return lines
+
+
+def _confusion(pairs: Counter) -> list[str]:
+    """Return the matrix of how many tasks of each label went to each tier, in lines."""
+    heading = "".join(f"{tier:>8}" for tier in TIERS)
+    rows = ["".join(f"{pairs[label, tier]:>8}" for tier in TIERS) for label in TIERS]
+    return [f"  by label{'':>7}{heading}", *(f"    {label:<12}{row}" for label, row in zip(TIERS, rows, strict=True))]

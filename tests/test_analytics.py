@@ -1,4 +1,5 @@
 import csv
+import errno
 import json
 import math
 import os
@@ -6,6 +7,8 @@ import pickle
 import sqlite3
 import subprocess
 import sys
+import tempfile
+from collections import Counter
 from contextlib import closing
 from datetime import UTC
 from io import StringIO
@@ -15,9 +18,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from claude_force.errors import Busy, NotFound
+from claude_force.errors import Busy, ForceError, NotFound
 from claude_force.reports import analytics, analytics_export, spreadsheet, trend
-from claude_force.stores import index, summing
+from claude_force.stores import histogram, index, summing
 from claude_force.stores.audit import verify
 from claude_force.stores.history import Span, gather
 from claude_force.stores.rollups import Rollups
@@ -139,11 +142,14 @@ def test_percentiles_of_an_agent_are_its_own(directory):
     assert "█" in text
 
 
-SPANS = st.tuples(st.none() | st.integers(0, 8 * DAY), st.none() | st.integers(0, 8 * DAY))
+ENDS = st.none() | st.integers(0, 8 * DAY) | st.integers(0, 100).map(lambda days: 4 * 3600 + days * DAY)
+"""Seconds before NOW, among them midnights."""
+SPANS = st.tuples(ENDS, ENDS)
+AGES = st.lists(st.floats(0, 8) | st.floats(0, 100), min_size=1, max_size=30)
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.lists(st.floats(0, 8), min_size=1, max_size=30), st.lists(SPANS, min_size=1, max_size=4))
+@given(AGES, st.lists(SPANS, min_size=1, max_size=4))
 def test_any_span_of_lines_is_exact_whatever_was_asked_before(tmp_path_factory, ages, spans):
     directory = tmp_path_factory.mktemp("metrics")
     put(directory, *(line(age=age, nanodollars=2**n) for n, age in enumerate(ages)))
@@ -153,6 +159,73 @@ def test_any_span_of_lines_is_exact_whatever_was_asked_before(tmp_path_factory, 
 
         assert total(directory, span)["cost"] == expected
         assert sum(round(row["estimated_cost"] * 1e9) for row in exported(directory, span)) == expected
+
+
+def span_of(ends):
+    return Span(*(None if end is None else stamp(NOW - end)[:19] for end in ends))
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.one_of(AGES, SPANS.map(span_of), st.floats(0, 100)), max_size=8), SPANS.map(span_of))
+def test_any_span_is_exact_while_late_lines_come_in_and_old_ones_are_rolled_up(tmp_path_factory, steps, last):
+    directory = tmp_path_factory.mktemp("metrics")
+    put(directory)
+    lines, rolled = [], set()
+    for step in [*steps, last]:
+        if isinstance(step, list):
+            new = list(enumerate(step, len(lines)))[: 50 - len(lines)]  # the next would cost over a million dollars
+            put(
+                directory,
+                *(line(age=age, nanodollars=2**n, agent_name=f"a{n % 3}", success=n % 4 > 0) for n, age in new),
+            )
+            lines += [stamp(NOW - age * DAY)[:19] for _, age in new]
+        elif isinstance(step, float):
+            Rollups(directory, clock=lambda: NOW).roll(step)
+            rolled |= {n for n, when in enumerate(lines) if when < stamp(NOW - step * DAY)[:19]}
+        else:
+            held = (
+                n for n, when in enumerate(lines) if (step.holds_day(when[:10]) if n in rolled else step.holds(when))
+            )
+            assert_holds(gather(directory, step, hourly=True), list(held))
+
+
+def assert_holds(sums, numbers):
+    """Assert that the sums are of those lines, of which each has its own cost, and in which one in four failed."""
+    row = sum(sums.cells.values())
+    values = {agent: sum(histogram.from_integer(whole).values()) for agent, whole in sums.latencies.items()}
+    assert of(row)["cost"] == sum(2**n for n in numbers)
+    assert sum(sums.hours.values()) == row
+    assert Counter(values) == Counter(f"a{n % 3}" for n in numbers)
+    assert sum(sums.errors.values()) == sum(n % 4 == 0 for n in numbers)
+
+
+@pytest.mark.parametrize("end", ["10-31T06", "10-31T13", "11-01T00", "11-01T06", "11-01T13"])
+def test_a_month_of_which_a_part_of_a_day_is_not_asked_for_is_not_whole(directory, end):
+    moments = [
+        f"2026-{day}T{hour}:30:00" for day in ("10-01", "10-15", "10-31", "11-01", "11-15") for hour in ("01", "23")
+    ]
+    put(directory, *(line(timestamp=f"{moment}Z", nanodollars=2**n) for n, moment in enumerate(moments)))
+    for span in (Span(f"2026-{end}:00:00"), Span(None, f"2026-{end}:00:00")):
+        assert total(directory, span)["cost"] == sum(2**n for n, moment in enumerate(moments) if span.holds(moment))
+
+    Rollups(directory, clock=lambda: NOW).roll(0)
+    for span in (Span(f"2026-{end}:00:00"), Span(None, f"2026-{end}:00:00")):
+        held = [n for n, moment in enumerate(moments) if span.holds_day(moment[:10])]
+        assert total(directory, span)["cost"] == sum(2**n for n in held)
+
+
+def test_whole_months_are_answered_from_their_sums_until_one_of_their_days_changes(directory):
+    put(directory, *powers(4, age=40, success=False), *powers(4, start=4, age=1))
+    before = gather(directory, Span())
+    with closing(sqlite3.connect(directory / index.FILE)) as connection, connection:
+        for table in ("cells", "errors", "latencies"):
+            connection.execute(f"DELETE FROM {table} WHERE source = 0")
+
+    assert gather(directory, Span()) == before
+    put(directory, *powers(1, start=8, age=41, success=False))
+    assert total(directory)["cost"] == 2**9 - 2**4
+    assert summary(directory)["errors"] == {"unknown": 1}
+    assert summary(directory, Span(None, "2026-11-01T00:00:00"))["executions"] == 1
 
 
 def test_a_rolled_up_day_counts_whole_if_its_noon_lies_within_and_that_is_told(directory):
@@ -311,18 +384,19 @@ def test_readers_that_meet_a_damaged_index_at_once_all_get_their_figures(directo
     assert {reader.communicate(timeout=60) for reader in readers} == {("", "")}
 
 
-@pytest.mark.parametrize("rolled", [0, 1])
-def test_verify_finds_an_index_that_was_tampered_with_and_empties_it(directory, rolled):
+@pytest.mark.parametrize("source", [0, 1, 2])
+def test_verify_finds_an_index_that_was_tampered_with_and_empties_it(directory, source):
+    by_day = Span("2026-10-02T00:00:00", "2026-11-22T00:00:00")
     put(directory, *powers(6, age=40), *powers(6, start=6, age=1))
     Rollups(directory, clock=lambda: NOW).roll(30)
     total(directory)
     with sqlite3.connect(directory / index.FILE) as connection:
-        connection.execute("UPDATE cells SET cost = cost + 1000 WHERE rolled = ?", (rolled,))
+        connection.execute("UPDATE cells SET cost = cost + 1000 WHERE source = ?", (source,))
     connection.close()
 
-    assert total(directory)["cost"] == 2**12 + 999
+    assert total(directory, by_day if source < 2 else Span())["cost"] >= 2**12 + 999
     assert "the index held" in verify(directory).problems[0]
-    assert total(directory)["cost"] == 2**12 - 1
+    assert total(directory)["cost"] == total(directory, by_day)["cost"] == 2**12 - 1
     assert verify(directory).problems == ()
 
 
@@ -455,11 +529,216 @@ def test_in_csv_nothing_steers_a_terminal_and_numbers_are_what_they_are():
     assert told == "name,number\na[2Jb,-1.5\n"
 
 
+def lay(directory, application_id, version, *statements):
+    """Put a database of this kind in the place of the index."""
+    path = directory / index.FILE
+    path.unlink(missing_ok=True)
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        for statement in ("PRAGMA journal_mode = WAL", *statements):
+            connection.execute(statement)
+        connection.execute(f"PRAGMA application_id = {application_id}")
+        connection.execute(f"PRAGMA user_version = {version}")
+    return path.read_bytes()
+
+
+OURS = 0x43464D49
+
+
 def test_an_index_of_a_former_version_is_filled_anew(directory):
     put(directory, *powers(3, execution_time_ms=700))
     before = summary(directory)
-    with closing(sqlite3.connect(directory / index.FILE)) as connection, connection:
-        connection.execute("UPDATE latencies SET counts = x'00000001'")
-        connection.execute("PRAGMA user_version = 1")
+    lay(directory, OURS, 3, "CREATE TABLE lines (mark TEXT NOT NULL)", "INSERT INTO lines VALUES ('{}')")
 
+    assert gather(directory, Span()).notes == ()
     assert summary(directory) == before
+    assert not list(directory.glob("*damaged*"))
+    with closing(sqlite3.connect(directory / index.FILE)) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (index.VERSION,)
+
+
+def test_an_index_of_a_newer_version_is_left_to_it_and_figures_are_given(directory):
+    put(directory, *powers(3))
+    newer = lay(directory, OURS, 99, "CREATE TABLE something_new (n)")
+
+    assert total(directory)["cost"] == 7
+    assert verify(directory).problems == ()
+    assert (directory / index.FILE).read_bytes() == newer
+
+
+@pytest.mark.parametrize("application_id", [0, 12345])
+def test_the_database_of_another_program_is_set_aside_and_told_of(directory, application_id):
+    put(directory, *powers(3))
+    lay(directory, application_id, 1, "CREATE TABLE accounts (balance)", "INSERT INTO accounts VALUES (100)")
+
+    (note,) = gather(directory, Span()).notes
+    (aside,) = directory.glob("index.db.damaged-*")
+    assert note == f"{directory / index.FILE} is no index of executions: set aside as {aside.name}"
+    with closing(sqlite3.connect(aside)) as connection:
+        assert connection.execute("SELECT * FROM accounts").fetchall() == [(100,)]
+    assert gather(directory, Span()).notes == ()
+    assert total(directory)["cost"] == 7
+
+
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])
+def test_what_is_no_file_at_all_is_set_aside(directory, make):
+    put(directory, *powers(3))
+    make(directory / index.FILE)
+
+    assert total(directory)["cost"] == 7
+    assert total(directory)["cost"] == 7
+    assert len(list(directory.glob("index.db.damaged-*"))) == 1
+
+
+TAMPERED = [
+    *(f"UPDATE lines SET mark = {mark}" for mark in ("'xx'", "'[]'", "'{}'", "'1'", "x'ff'", "hex(zeroblob(50000))")),
+    *(f"UPDATE lines SET mark = json_set(mark, '$.size', {size})" for size in ("-1", "'a'", "0.5", "null")),
+    "UPDATE lines SET mark = json_set(mark, '$.damaged', -1)",
+    "UPDATE lines SET mark = json_remove(mark, '$.damaged')",
+    "UPDATE extents SET start = -1",
+    "UPDATE extents SET stop = 'zz'",
+    "UPDATE cells SET executions = -1",
+    "UPDATE cells SET executions = 'zz'",
+    "UPDATE cells SET cost = 9223372036854775807",
+    *(f"UPDATE OR IGNORE cells SET {column} = x'ff'" for column in ("agent", "model", "workflow", "cost")),
+    "UPDATE OR IGNORE cells SET agent = CAST(x'ff' AS TEXT)",
+    "UPDATE hours SET hour = 'zz'",
+    "UPDATE hours SET hour = x'ff'",
+    "UPDATE hours SET hour = '0001-01-01T00'",
+    "UPDATE hours SET cost = -1",
+    "UPDATE errors SET error = x'ff'",
+    "UPDATE errors SET count = -1",
+    "UPDATE errors SET count = 0.5",
+    *(f"UPDATE latencies SET counts = {counts}" for counts in ("'text'", "5", "x''", "x'7600'", "x'76ffff'")),
+    "UPDATE latencies SET counts = x'63' || zeroblob(100000) || x'01'",
+    "UPDATE OR IGNORE latencies SET agent = x'ff'",
+    "UPDATE latencies SET agent = null",
+]
+
+
+@pytest.mark.parametrize("statement", TAMPERED)
+def test_whatever_is_wrong_with_an_index_it_is_made_anew(directory, statement):
+    put(
+        directory, *powers(6, age=40), *powers(6, start=6, success=False), *powers(6, start=12, age=0.2, agent_name="b")
+    )
+    span = Span(stamp(NOW - DAY / 2)[:19])
+    gather(directory, Span())
+    with closing(sqlite3.connect(directory / index.FILE)) as connection, connection:
+        assert connection.execute(statement).rowcount > 0
+
+    put(directory, line(nanodollars=2**18, success=False))
+    gather(directory, span, hourly=True)
+    found = gather(directory, Span(), hourly=True)
+    assert of(sum(found.cells.values()))["cost"] == 2**19 - 1
+    assert trend.trends(found.hours, "hourly", ZoneInfo("America/New_York"), "New York")["periods"]
+    assert json.dumps([analytics.summary(found, "sonnet", {}), analytics.by_agent(found)], allow_nan=False)
+    assert verify(directory).problems == ()
+    assert verify(directory).problems == ()
+
+
+FULL = """
+import resource, sys
+from pathlib import Path
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
+from tests.executions import total
+print(total(Path(sys.argv[1]))["cost"])
+"""
+
+
+@pytest.mark.parametrize("room", [0, 1_000, 20_000, 60_000])
+def test_where_there_is_no_room_for_an_index_figures_are_still_given(directory, room):
+    pytest.importorskip("resource")
+    put(directory, *(line(age=n, nanodollars=n, agent_name=f"a{n % 50}") for n in range(500)))
+    command = [sys.executable, "-c", FULL, str(directory), str(room)]
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("COV")}
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
+
+    assert (ended.stdout, ended.stderr) == ("124750\n", "")
+    assert total(directory)["cost"] == 124750
+    assert total(directory)["cost"] == 124750
+
+
+def test_where_no_file_can_be_made_figures_are_still_given(directory, monkeypatch):
+    put(directory, *powers(3))
+
+    def full(path, flags, *mode, **options):
+        if flags & os.O_CREAT:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+        return opening(path, flags, *mode, **options)
+
+    opening = os.open
+    monkeypatch.setattr(os, "open", full)
+    assert total(directory)["cost"] == 7
+
+
+def test_a_long_file_is_added_up_alone_where_there_is_no_room_for_the_sums_of_a_second_process(directory, monkeypatch):
+    put(directory, *powers(12))
+    monkeypatch.setattr(summing, "_LONG", 1)
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(tempfile, "tempdir", str(directory / "none"))
+
+    assert total(directory)["cost"] == 2**12 - 1
+
+
+@pytest.mark.parametrize("rest", [b"x" * 5000, b"x" * 5000 + b"\n"])
+def test_a_long_file_whose_second_half_is_one_line_is_added_up_alone(directory, monkeypatch, rest):
+    monkeypatch.setattr(summing, "_LONG", 1)
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    put(directory, *powers(6), rest)
+    assert total(directory)["cost"] == 2**6 - 1
+    put(directory, b"\n"[len(rest) - 5000 :], *powers(1, start=6))
+
+    assert total(directory)["cost"] == 2**7 - 1
+    assert gather(directory, Span()).damaged == 1
+
+
+DEFECTS = [
+    {"execution_time_ms": 9223372036854775808},
+    {"total_tokens": 2**63},
+    {"total_tokens": 10**40},
+    {"estimated_cost": 18000000000.0},
+    {"timestamp": "0001-01-01T00:00:00.000Z"},
+    {"timestamp": "9999-12-31T23:59:59.999Z"},
+]
+
+
+@pytest.mark.parametrize("defect", DEFECTS, ids=repr)
+def test_a_line_that_tells_of_what_cannot_be_is_damaged_and_stops_nothing(directory, defect):
+    put(directory, *powers(2, age=40), line(age=40, **({"nanodollars": 7} | defect)), *powers(1, start=2))
+    for _ in range(2):
+        sums = gather(directory, Span(), hourly=True)
+        assert (of(sum(sums.cells.values()))["cost"], sums.damaged) == (7, 1)
+        assert trend.trends(sums.hours, "daily", ZoneInfo("America/New_York"), "New York")["periods"]
+        assert (verify(directory).problems, verify(directory).damaged) in [((), (3,)), ((), (1,))]
+        Rollups(directory, clock=lambda: NOW).roll(30)
+
+
+DEAREST = 10**15
+
+
+def test_sums_of_a_million_dollars_a_call_are_exact_as_long_as_they_can_be_counted(directory):
+    put(directory, *(line(age=n % 3, nanodollars=DEAREST) for n in range(9_223)))
+
+    assert total(directory)["cost"] == 9_223 * DEAREST
+    assert verify(directory).problems == ()
+
+
+@pytest.mark.parametrize("days", [1, 3])
+def test_sums_that_cannot_be_counted_are_refused_rather_than_wrong(directory, days):
+    put(directory, *(line(age=40 + n % days, nanodollars=DEAREST) for n in range(9_224)))
+
+    for ask in (total, verify):
+        with pytest.raises(ForceError, match="cannot add up"):
+            ask(directory)
+    with pytest.raises(ValueError, match="more than can be counted"):
+        Rollups(directory, clock=lambda: NOW).roll(30)
+    assert (directory / LIVE).read_bytes().count(b"\n") == 9_224
+
+
+def test_day_files_whose_sums_cannot_be_counted_are_refused(directory):
+    put(directory, *(line(age=40 + n % 2 * 20, nanodollars=DEAREST) for n in range(9_224)))
+    for days in (50, 30):
+        Rollups(directory, clock=lambda: NOW).roll(days)
+
+    for ask in (total, verify):
+        with pytest.raises(ForceError, match="cannot add up"):
+            ask(directory)

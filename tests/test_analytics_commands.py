@@ -1,5 +1,7 @@
 import json
 import os
+import subprocess
+import sys
 from argparse import ArgumentParser
 from io import StringIO
 
@@ -12,6 +14,7 @@ from claude_force.project.workspace import Workspace
 from claude_force.terminal.output import Screen
 
 from .executions import NOW, line, powers
+from .terminal import Terminal
 
 
 @pytest.fixture
@@ -192,6 +195,20 @@ def test_a_damaged_rollup_ends_an_export_with_an_error(ask, put):
         ask(analytics, "export")
 
 
+@pytest.mark.parametrize("command", ["by-agent", "costs", "trends"])
+def test_on_a_narrow_terminal_the_bars_go_and_every_figure_stays(put, project, command):
+    put(*(line(age=n, nanodollars=10 ** (5 + n), agent_name="agent-of-a-long-name" * (n % 2 + 1)) for n in range(5)))
+    words = [sys.executable, "-m", "claude_force", "analytics", command]
+    whole = subprocess.run(words, stdout=subprocess.PIPE, check=True, text=True, timeout=30).stdout
+    figures = [figure for figure in whole.split() if figure.startswith("$")]
+    with Terminal(columns=64) as terminal:
+        subprocess.run(words, stdout=terminal.stream, check=True, timeout=30)
+        narrow = terminal.wait(lambda lines: " ".join(lines).count("$") == len(figures))
+    assert [figure for figure in " ".join(narrow).split() if figure.startswith("$")] == figures
+    assert len({len(figure.rpartition(".")[2]) for figure in figures if figure != "$0.00"}) == 1
+    assert "█" not in narrow[-1]
+
+
 def test_a_rollup_is_silent_and_leaves_every_figure_as_it_was(ask, put):
     put(*(line(age=n, nanodollars=n, agent_name=f"a{n % 3}", execution_time_ms=n * 37) for n in range(60)))
     before = [ask(analytics, name, json=True) for name in COMMANDS[:4]]
@@ -206,7 +223,20 @@ def test_a_rollup_tells_what_it_did_if_asked(ask, put):
     status, out, _ = ask(metrics, "rollup", "--keep-raw", json=True)
 
     assert (status, json.loads(out)["rolled_executions"], json.loads(out)["days"]) == (0, 3, 1)
-    assert "rolled up 0 executions" in ask(metrics, "rollup", verbose=1)[2]
+    assert "nothing to roll up: all is of the last 30 days" in ask(metrics, "rollup", verbose=1)[2]
+    put(*powers(2, age=40))
+    assert "rolled up 2 executions" in ask(metrics, "rollup", verbose=1)[2]
+
+
+@pytest.mark.parametrize(("old", "told"), [(0, "nothing to roll up"), (3, "rolled up 3 executions")])
+def test_a_rollup_on_a_terminal_tells_a_person_what_it_did(put, project, old, told):
+    put(line(), *powers(old, age=40))
+    words = [sys.executable, "-m", "claude_force", "metrics", "rollup"]
+    with Terminal() as terminal:
+        ended = subprocess.run(
+            words, stdout=terminal.stream, stderr=subprocess.PIPE, text=True, timeout=30, check=False
+        )
+    assert (ended.returncode, told in ended.stderr) == (0, True)
 
 
 def test_the_retention_is_that_of_the_settings(ask, put, project):

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "claude_force"
 
 FLOORS = {
-    "ground": ("__init__", "records", "errors", "files", "globs", "frozen", "secret", "redaction"),
+    "ground": ("__init__", "records", "errors", "files", "globs", "frozen", "secret", "redaction", "durations"),
     "cellar": ("settings", "models", "extras"),
     "works": (
         "workflow",

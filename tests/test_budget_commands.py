@@ -71,6 +71,22 @@ def test_without_caps_it_shows_what_was_spent(ask, file):
     assert today.split()[:8] == ["daily", "none", "$1.5312", "$0.00", "$0.0312", "-", "00:00", "UTC,"]
 
 
+def test_amounts_stand_point_below_point_and_headings_where_their_columns_do(ask, file):
+    ask("set", "daily", "2.5")
+    spend(file.parent, 31_200_000)
+    for number, run_id in enumerate(["20261122-0900000000-123456", "20261122-0900000000-abcdef"]):
+        uncertain(file.parent, 10_000_000 + number * 1_234_000, run_id=run_id, ref=f"0000000{number}")
+    text = ask("show").text
+    daily, monthly = (line for line in text.splitlines() if line.startswith(("daily", "monthly")))
+    assert "$0.052434" in daily
+    assert [place for place, letter in enumerate(daily) if letter == "."][1:4] == [
+        place for place, letter in enumerate(monthly) if letter == "."
+    ][:3]
+    heading, *rows = text.splitlines()[-3:]
+    assert all(heading.index("RUN") == row.index("20261122-09") for row in rows)
+    assert [row[-9:] for row in rows] == ["$0.010000", "$0.011234"]
+
+
 def test_where_nothing_was_spent_looking_makes_no_file(ask, file):
     assert by_scope(ask("show"))["project", "daily"]["spent"] == 0
     assert os.listdir(file.parent) == []

@@ -81,7 +81,7 @@ def test_clear_asks_on_a_terminal(workspace, stdin, said, reply):
 def test_clear_removes_nothing_without_a_yes(workspace, stdin, reply):
     workspace.stores.cache.put("a", ANSWER)
     stdin(reply)
-    with pytest.raises(ForceError, match="stay") as caught:
+    with pytest.raises(ForceError, match="nothing was removed") as caught:
         command("clear", workspace)
     assert caught.value.exit_code == 1
     assert workspace.stores.cache.get("a") == ANSWER

@@ -14,6 +14,7 @@ from claude_force import __version__
 from claude_force.cli import main
 from claude_force.errors import NotFound, UsageError
 from claude_force.parsing import COMMANDS, GROUPS, build, parse
+from claude_force.simulator import FAULTS
 
 NEEDED = {
     "run agent": ("echo",),
@@ -139,27 +140,49 @@ def test_the_version_is_that_of_the_package(force):
         (("list",), "WHAT"),
         (("run", "agent", "echo", "--mod", "x"), "did you mean --model?"),
         (("run", "agent", "echo", "--tim=3"), "did you mean --timeout?"),
-        (("run", "agent", "echo", "--timeout=-3"), "expected a number of seconds above 0"),
+        (("run", "agent", "echo", "--timeout=-3"), "expected seconds above 0, or a time span such as 90s"),
         (("run", "agent", "echo", "--max-tokens", "many"), "expected a whole number above 0"),
         (("memory", "recent", "--limit", str(2**63)), "expected a whole number above 0, of 9 digits at most"),
         (("runs", "list", "--limit", "1" + "0" * 5000), "expected a whole number above 0, of 9 digits at most"),
         (("run", "agent", "echo", "x", "--recall", str(2**63)), "expected a whole number above 0"),
-        (("run", "agent", "echo", "x", "--jitter", str(2**63)), "expected a number of seconds above 0"),
+        (("run", "agent", "echo", "x", "--jitter", str(2**63)), "expected seconds above 0"),
         (("run", "agent", "echo", "--task", "--foo"), "a value that begins with - is joined to its option by ="),
-        (("run", "agent", "echo", "x", "--modle", "y"), "did you mean --model or"),
+        (("run", "agent", "echo", "x", "--modle", "y"), "did you mean --model?"),
         (("run", "workflow", "w", "--input", "a=1", "a=2"), "--input a is given more than once"),
         (("run", "workflow", "w", "--input", "files=a.py", "b.py"), "a glob stands in quotes"),
         (("list", "agents", "--color", "pink"), "pink"),
         (("list", "agents", "more"), "unexpected argument 'more'"),
         (("--colour", "never", "list", "agents"), "did you mean --color?"),
         (("completion", "tcsh"), "bash"),
+        (("completion",), "bash|zsh|fish"),
+        (("config", "show", "foo"), "'foo'; claude-force config show takes no argument"),
+        (("demo", "x"), "'x'; claude-force demo takes no argument"),
+        (("show", "agent", "a", "b"), "'b'; see claude-force show agent -h"),
+        (("run", "agent", "a", "two", "words"), "'words'; put a task of several words in quotes"),
+        (("--color", "x", "run", "agent", "a", "b"), "(choose from 'auto', 'always', 'never')\n"),
+        (("--bogus",), "no option named '--bogus'; known: --color"),
+        (("show", "linter"), "as in: claude-force show agent linter (or skill, workflow, run)"),
+        (("run", "linter", "hi"), "as in: claude-force run agent linter (or workflow)"),
+        (("show", "agnt"), "did you mean agent?"),
+        (("help",), "write claude-force -h"),
+        (("version",), "write claude-force --version"),
+        (("run", "agent", "echo", "--task-file", "nope"), "no such file or directory; it was looked for in"),
+        (("route", "some task"), "AGENT is missing; the agent comes before the task, as in: claude-force route AGENT"),
+        (("run", "workflow", "code-quality-chek.toml"), "no such file; did you mean code-quality-check?"),
+        (("config", "migrate", "/dev/zero"), "/dev/zero: not a regular file"),
     ],
 )
-def test_what_does_not_fit_is_refused_in_one_line(force, words, said):
+def test_what_does_not_fit_is_refused_in_one_line(force, monkeypatch, words, said):
+    monkeypatch.setattr("sys.stdin", None)
     status, out, err = force(*words)
     assert (status, out) == (2, "")
     assert said in err
     assert err.count("\n") == 1
+
+
+def test_every_fault_that_can_be_simulated_is_in_the_help(force):
+    shown = force("simulate", "-h")[1]
+    assert all(name in shown for name in FAULTS)
 
 
 def test_the_names_known_in_a_group_are_its_own():

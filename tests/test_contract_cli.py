@@ -12,12 +12,14 @@ import pytest
 
 import claude_force
 from claude_force.cli import main
-from claude_force.commands import targets
+from claude_force.commands import given, targets
 from claude_force.errors import UsageError
+from claude_force.records import Step, Workflow
 from claude_force.simulator import Behaviour, Simulator
 
 from .journalled import KEY, write
 from .processes import unprivileged
+from .terminal import Terminal
 
 
 @pytest.fixture
@@ -455,6 +457,28 @@ def on_terminal(*words, answers=0, far=None):
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), shown.decode()
 
 
+def shown_in_80_columns(*words):
+    with Terminal(columns=80) as terminal:
+        command = [sys.executable, "-m", "claude_force", *words]
+        subprocess.run(command, stdout=terminal.stream, check=True, timeout=30)
+        os.write(terminal.stream.fileno(), b"END")
+        terminal.wait(lambda lines: any("END" in told for told in lines))
+        return terminal.raw.splitlines()
+
+
+def test_a_terminal_of_80_columns_shows_the_states_of_models_whole(project):
+    rows = [row for row in shown_in_80_columns("list", "models") if row.startswith("claude-")]
+    states = {row.rpartition("  ")[2].partition(",")[0] for row in rows}
+    assert states == {"active", "deprecated"}
+
+
+def test_a_terminal_of_80_columns_shows_more_of_a_task_than_a_word(project):
+    rows = shown_in_80_columns("show", "workflow", "code-quality-check")
+    row = next(row for row in rows if row.startswith("lint "))
+    assert len(row) == 80
+    assert len(row.rpartition("  ")[2]) > 20
+
+
 def test_on_a_terminal_the_answer_is_shown_as_it_comes_and_cannot_steer_it(far):
     status, shown = on_terminal("run", "agent", "echo", "[[simulate: reply=<<a\x1b[31mred>>]]")
     assert status == 0
@@ -618,6 +642,96 @@ def test_past_sessions_are_recalled_into_a_prompt_only_on_request(far, force):
     assert 'name="past session of' in recalled
 
 
+@pytest.mark.parametrize("said", ["same words\n", "\n  \nsame words", "same words \n\n"])
+def test_the_same_words_are_the_same_task_wherever_they_come_from(far, force, project, said):
+    assert force("run", "agent", "echo", "same words")[0] == 0
+    (project / "task.txt").write_text(said)
+    for words in ((said,), ("--task", said), ("--task-file", "task.txt")):
+        assert "from the cache" in force("run", "agent", "echo", *words)[2]
+    for words in ((), ("-",)):
+        command = ("run", "agent", "echo", *words)
+        process = start(*command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        assert "from the cache" in process.communicate(said, timeout=30)[1]
+    assert force("run", "agent", "echo", "  same words")[0] == 0
+    assert len(far.requests) == 2
+
+
+def test_stdin_is_not_the_task_and_an_attached_file_at_once(far):
+    words = ("run", "agent", "echo", "-", "-f", "-")
+    process = start(*words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    out, err = process.communicate("words", timeout=30)
+    assert (process.returncode, out) == (2, "")
+    assert "stdin cannot be the task and -f - at once" in err
+
+
+def test_what_could_not_be_sent_for_want_of_a_key_is_neither_counted_nor_recalled(far, force, monkeypatch):
+    monkeypatch.delenv("ANTHROPIC_API_KEY")
+    assert force("run", "agent", "echo", "bake the bread")[0] == 77
+    assert force("run", "workflow", "two", "bake the bread")[0] == 77
+    assert json.loads(force("memory", "recent", "--json")[1]) == []
+    counted = json.loads(force("analytics", "summary", "--json")[1])
+    assert (counted["executions"], counted["successes"]) == (1, 0)  # the workflow's: its `status` has failed
+    assert json.loads(force("status", "--json")[1])["workflows"][0]["state"] == "failed"
+
+
+def test_a_session_without_a_result_is_never_recalled(far, force):
+    assert force("run", "agent", "echo", "[[simulate: status=400]] bake the bread")[0] == 1
+    assert len(json.loads(force("memory", "recent", "--json")[1])) == 1
+    assert force("run", "agent", "echo", "bake the bread", "--recall", "3")[0] == 0
+    assert "past session of" not in str(far.requests[-1].body)
+
+
+STEP = '[[steps]]\nid = "a"\nagent = "{0}"\ntask = "x"\n{1}'
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "words", "said"),
+    [
+        ("claude.json", '{"version": 2, "default_model": "sonet"}', ("agent", "plain"), "default_model: no model"),
+        (
+            "claude.json",
+            '{"version": 2, "agents": {"plain": {"model": "gpt"}}}',
+            ("agent", "plain"),
+            "agent 'plain': model: no model named 'gpt'",
+        ),
+        (
+            "agents/gpt.md",
+            "---\nname: gpt\ndescription: d\nmodel: gpt\n---\nYou.\n",
+            ("agent", "gpt"),
+            "agent 'gpt': model: no model named 'gpt'",
+        ),
+        (
+            "workflows/w.toml",
+            STEP.format("plain", 'model = "huge"'),
+            ("workflow", "w"),
+            "workflow 'w': step 'a': model: no model named 'huge'",
+        ),
+        (
+            "workflows/w.toml",
+            STEP.format("plain", 'schema = "none.json"'),
+            ("workflow", "w"),
+            "workflow 'w': schema: cannot read none.json: no such file or directory; it was looked for in {0} and {1}",
+        ),
+    ],
+)
+def test_what_is_wrong_in_a_file_is_told_with_its_place(far, force, project, file, text, words, said):
+    write(project, "agents/plain.md", "---\nname: plain\ndescription: says\n---\nYou echo.\n")
+    write(project, file, text)
+    status, out, err = force("run", *words, "go")
+    assert (status, out) == (2, "")
+    assert err.startswith(f"claude-force: error: {project / '.claude' / file}: ")
+    assert said.format(project / ".claude" / "workflows", project) in err
+    assert not far.requests
+
+
+def test_a_model_that_a_variable_names_is_told_with_it(far, force, project, monkeypatch):
+    write(project, "agents/plain.md", "---\nname: plain\ndescription: says\n---\nYou echo.\n")
+    monkeypatch.setenv("CLAUDE_FORCE_MODEL", "foo")
+    assert "error: CLAUDE_FORCE_MODEL: no model named 'foo'" in force("run", "agent", "plain", "go")[2]
+    assert "error: no model named 'bar'" in force("run", "agent", "plain", "go", "--model", "bar")[2]
+    assert "error: CLAUDE_FORCE_MODEL: no model named 'foo'" in force("analytics", "summary")[2]
+
+
 def test_what_was_said_several_times_is_recalled_once(far, force):
     for _ in range(3):
         force("run", "agent", "echo", "how to peel [[simulate: reply=<<with care>>]]", "--refresh")
@@ -699,6 +813,16 @@ def test_a_file_that_is_not_there_is_told_with_what_may_have_been_meant(far, for
     assert (status, out) == (2, "")
     assert said in err
     assert not far.requests
+
+
+def test_an_input_that_names_files_is_not_empty():
+    step = Step("a", "echo", files=("{{input.files}}", "{{input.sub}}x.py"), foreach=("x",))
+    each = Step("b", "echo", foreach="{{input.each}}")
+    source = Workflow("w", (step, each))
+    for name in ("files", "each"):
+        with pytest.raises(UsageError, match=f"the input '{name}' is empty"):
+            given.refuse_empty({"other": "", name: " "}, source)
+    given.refuse_empty({"files": "*.py", "each": "*.py", "sub": "", "other": ""}, source)
 
 
 def test_remembering_can_be_switched_off(far, force, project):

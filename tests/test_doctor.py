@@ -119,7 +119,12 @@ def test_an_address_where_nothing_listens_is_a_problem_with_a_remedy(project, mo
     status, found, _ = checks()
     assert (status, found["address"]["status"]) == (1, "problem")
     assert f"127.0.0.1:{port}" in found["address"]["found"]
-    assert found["address"]["remedy"]
+    assert found["address"]["remedy"] == "check the network, DNS and the proxy (HTTPS_PROXY)"
+
+
+def test_outside_any_project_it_says_so(tmp_path, home, monkeypatch, checks):
+    monkeypatch.chdir(tmp_path)
+    assert checks("--offline")[1]["project"]["found"] == f"none here: what is run is kept in {home / '.claude'}"
 
 
 def test_offline_sends_nothing(project, connected, checks):

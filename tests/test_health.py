@@ -19,7 +19,8 @@ from claude_force.secret import user_secret
 from claude_force.stores import writers
 from claude_force.stores.cache import ResponseCache
 from claude_force.stores.history import Span, gather
-from claude_force.stores.memory import AgentMemory
+from claude_force.stores.ledger import Ledger
+from claude_force.stores.memory import SCHEMA, AgentMemory
 from claude_force.stores.metrics import Metrics
 from claude_force.stores.rollups import Rollups
 from claude_force.stores.state import open_state
@@ -254,10 +255,23 @@ def replace_by_pipe(path):
 
 
 @pytest.mark.parametrize("change", [link, replace_by_directory, replace_by_pipe])
-def test_what_is_no_file_is_a_problem(change, kept, checks):
-    change(kept / STORES["cache"])
-    assert checks()["cache"].status == "problem"
-    assert "is no file" in checks()["cache"].found
+def test_what_is_no_file_is_a_problem(change, state, home, checks):
+    path = home / ".claude" / "state.db"
+    open_state(path).close()
+    change(path)
+    assert checks()["user's state"].status == "problem"
+    assert "is no file" in checks()["user's state"].found
+
+
+@pytest.mark.parametrize("sum_of", ["daily", "monthly", "agent:writer"])
+def test_a_ledger_that_refuses_what_it_holds_is_a_problem(state, checks, sum_of):
+    with Ledger(state / "state.db") as ledger:
+        ledger.note(5, run_id="r", agent="writer")
+    assert checks()["state"].status == "ok"
+    with closing(sqlite3.connect(state / "state.db", isolation_level=None)) as connection:
+        connection.execute("UPDATE spent SET amount = -5 WHERE scope = ?", [sum_of])
+    assert checks()["state"].status == "problem"
+    assert "is damaged: it holds sums that no ledger writes" in checks()["state"].found
 
 
 def test_an_empty_file_is_a_database_that_is_still_to_be_made(state, checks):
@@ -276,7 +290,7 @@ def test_a_file_that_somebody_writes_to_while_it_is_read_without_a_lock_is_read_
         return connect(name, **options)
 
     monkeypatch.setattr(sqlite3, "connect", connect_beside_a_checkpoint)
-    assert module._looked_into(path) == (1, "")
+    assert module._looked_into(module.Database("memory", path, SCHEMA, "")) == ""
     assert len(opened) == 2
 
 

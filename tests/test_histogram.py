@@ -54,7 +54,10 @@ def test_histograms_come_back_from_bytes_one_by_one_and_added_up(lists):
         assert histogram.from_bytes(histogram.to_bytes(counts)) == counts
         total.add(histogram.to_bytes(counts))
 
-    assert histogram.from_integer(total.whole()) == counted([value for values in lists for value in values])
+    everything = counted([value for values in lists for value in values])
+    assert histogram.from_bytes(total.data()) == everything
+    assert histogram.from_integer(total.whole()) == everything
+    assert histogram.from_bytes(total.data()) == everything
     assert total.whole() == total.whole()
 
 
@@ -65,13 +68,20 @@ def test_few_values_take_little_room_and_many_no_more_than_their_buckets():
     assert len(histogram.to_bytes(many)) <= 1 + 4 * 1_000
 
 
+def test_few_values_that_were_added_up_take_little_room():
+    total = histogram.Total()
+    total.add(histogram.to_bytes({1_700: 3, 1_900: 1}))
+
+    assert len(total.data()) == 1 + 2 * 4
+
+
 def test_more_values_than_are_held_at_once_are_added_up():
-    counts = {60_000: 40_000, 60_001: 1}
+    counts = {7_000: 13_000, 7_001: 1}
     total = histogram.Total()
     for _ in range(30):
         total.add(histogram.to_bytes(counts))
 
-    assert histogram.from_integer(total.whole()) == {60_000: 1_200_000, 60_001: 30}
+    assert histogram.from_integer(total.whole()) == {7_000: 390_000, 7_001: 30}
 
 
 def test_nothing_has_no_percentile():

@@ -30,7 +30,7 @@ def executions(project):
 
 def test_each_task_gets_its_model(hybrid):
     assert hybrid.run_agent("helper", "Explain closures").model == "claude-haiku-5-5"
-    assert hybrid.run_agent("helper", "Explain how to delete it").model == "claude-sonnet-5-5"
+    assert hybrid.run_agent("helper", "delete it from production").model == "claude-sonnet-5-5"
 
 
 def test_it_is_an_orchestrator_that_routes_where_the_plain_one_does_not(hybrid):

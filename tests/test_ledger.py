@@ -633,9 +633,48 @@ def test_figures_that_no_ledger_writes_open_no_cap(path, clock, statement, spent
         assert isinstance(reserve(ledger, 101, daily=100), Standing)
 
 
-@pytest.mark.parametrize("amount", ["-1", "'much'", "0.5"])
-def test_sums_that_no_ledger_writes_are_damage_and_no_allowance(path, clock, amount):
-    altered(path, f"UPDATE spent SET amount = {amount} WHERE scope = 'daily'")
+@pytest.mark.parametrize("amount", ["9e999", "x'ff'", "'much'"])
+def test_a_hold_of_no_amount_is_no_failure_of_ours(path, clock, amount):
+    altered(path, f"INSERT INTO holds VALUES (NULL, 'x', 'r', 'writer', '2026-11-22', {amount})")
+    with Ledger(path, clock=clock) as ledger:
+        assert figures(ledger) == (50, 0, 0)
+
+
+def test_a_holder_that_is_no_text_is_damage(path, clock):
+    altered(path, "INSERT INTO holds VALUES (NULL, x'ff', 'r', 'writer', '2026-11-22', 1000)")
+    with Ledger(path, clock=clock) as ledger:
+        with pytest.raises(BudgetExceeded, match=r"is damaged \(it holds calls that no ledger writes\)") as caught:
+            reserve(ledger, 101, daily=100)
+        assert caught.value.exit_code == 4
+
+
+def test_the_hint_for_a_ledger_of_a_newer_version_is_to_update(path, clock):
+    altered(path, "PRAGMA user_version = 99")
+    with Ledger(path, clock=clock) as ledger, pytest.raises(BudgetExceeded, match="a newer version made it") as caught:
+        reserve(ledger, 1, daily=100)
+    assert caught.value.hint.startswith("update claude-force, or move it away")
+
+
+READS = """
+import resource, sys
+from claude_force.stores.ledger import Ledger
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+with Ledger(sys.argv[1], warn=print) as ledger:
+    print(ledger.standing({"daily": None})[0].spent)
+"""
+
+
+def test_what_was_spent_can_be_read_where_the_disk_has_no_room(path):
+    with Ledger(path) as ledger:
+        ledger.note(7, run_id="r", agent="a")
+    assert run(READS, path).stdout == "7\n"
+    path.write_bytes(path.read_bytes()[:4096])
+    assert "is damaged" in run(READS, path).stderr
+
+
+@pytest.mark.parametrize("change", ["amount = -1", "amount = 'much'", "amount = 0.5", "uncertain = 9e999"])
+def test_sums_that_no_ledger_writes_are_damage_and_no_allowance(path, clock, change):
+    altered(path, f"UPDATE spent SET {change} WHERE scope = 'daily'")
     with Ledger(path, clock=clock) as ledger, pytest.raises(BudgetExceeded, match="no ledger writes"):
         reserve(ledger, 1, daily=100)
 

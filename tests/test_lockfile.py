@@ -383,6 +383,40 @@ def test_outside_any_project_the_users_own_library_is_locked(home, tmp_path, mon
     assert list(locked(home / ".claude")["agents"]) == ["mine"]
 
 
+def test_where_there_is_no_project_and_nothing_to_lock_nothing_is_written(home, tmp_path, monkeypatch, lock):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match="there is no project here, and nothing to lock"):
+        lock()
+    assert not (home / ".claude" / "claude-force.lock").exists()
+    lock("linter")
+    assert list(locked(home / ".claude")["agents"]) == ["linter"]
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "said"),
+    [
+        (
+            "claude.json",
+            '{"skills"',
+            '{"default_model": "hiku", "skills"',
+            "claude.json: default_model: no model named",
+        ),
+        (
+            "workflows/review.toml",
+            '"opus"',
+            '"huge"',
+            "review.toml: workflow 'review': step 'sum': model: no model named",
+        ),
+    ],
+)
+def test_a_model_that_there_is_none_of_is_told_with_its_place(place, lock, file, old, new, said):
+    edit(place / file, old, new)
+    with pytest.raises(UsageError) as refused:
+        lock()
+    assert said in refused.value.message
+    assert refused.value.message.count("workflow 'review'") <= 1
+
+
 def test_a_frozen_run_that_differs_sends_nothing_and_ends_with_2(place, capsys, monkeypatch):
     with Simulator(Behaviour()) as simulator:
         monkeypatch.setenv("ANTHROPIC_BASE_URL", simulator.url)

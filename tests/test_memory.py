@@ -414,6 +414,91 @@ def test_sessions_of_other_programs_are_indexed(path):
         assert index_holds(path, "bread") == []
 
 
+OLDER = {
+    "bare": ["CREATE TABLE sessions (id INTEGER PRIMARY KEY, agent_name, task, {rest})"],
+    "with an index": [
+        'CREATE TABLE "sessions" (id INTEGER PRIMARY KEY AUTOINCREMENT, agent_name TEXT, task VARCHAR(90), {rest})',
+        'CREATE INDEX "by task" ON "sessions" ("task", agent_name)',
+        "ANALYZE",
+    ],
+    "with defaults": [
+        "CREATE TABLE sessions (id INTEGER PRIMARY KEY, agent_name TEXT DEFAULT 'a', task, note, {rest})"
+    ],
+}
+FOREIGN = {
+    "a check": "CREATE TABLE sessions (id INTEGER PRIMARY KEY, agent_name, task CHECK (length(task) > 0), {rest})",
+    "a computed default": "CREATE TABLE sessions (id INTEGER PRIMARY KEY, agent_name, task DEFAULT (random()), {rest})",
+    "a hidden default": "CREATE TABLE sessions (id INTEGER PRIMARY KEY, agent_name, task DEFAULT/**/(abs(1)), {rest})",
+    "a computed column": "CREATE TABLE sessions (id INTEGER PRIMARY KEY, agent_name, task, b AS (abs(id)), {rest})",
+    "an id of any type": "CREATE TABLE sessions (id TEXT, agent_name, task, {rest})",
+    "another table": "CREATE TABLE theirs (id INTEGER PRIMARY KEY, agent_name, task, {rest})",
+}
+REST = "task_hash, result, success, timestamp, metadata JSON"
+
+
+@pytest.mark.parametrize("statements", OLDER.values(), ids=OLDER)
+def test_the_table_of_an_older_program_is_taken_over(path, statements):
+    path.parent.mkdir()
+    for statement in statements:
+        ask(path, statement.replace("{rest}", REST))
+    for _ in range(2):
+        with AgentMemory(path, warn=pytest.fail) as memory:
+            memory.store("writer", "bread", "")
+            assert "bread" in tasks(memory.search("bread"))
+
+
+@pytest.mark.parametrize("statement", FOREIGN.values(), ids=FOREIGN)
+def test_a_table_in_which_something_could_run_is_not_taken_over(path, warnings, statement):
+    path.parent.mkdir()
+    ask(path, statement.replace("{rest}", REST))
+    with AgentMemory(path, warn=warnings.append) as memory:
+        assert memory.recent() == []
+    assert ["its tables are not ours" in warning for warning in warnings] == [True]
+
+
+@pytest.mark.parametrize("value", ["NULL", "x'ff00'", "CAST(x'62ff' AS TEXT)", "5", "9e999"])
+@pytest.mark.parametrize("column", [*COLUMNS[1:]])
+def test_a_row_that_holds_something_else_is_shown_with_what_can_be_read(memory, path, column, value):
+    memory.store("writer", "other bread", "r")
+    memory.store("writer", "bread", "r", metadata={"n": 1})
+    ask(path, f"UPDATE sessions SET {column} = {value} WHERE id = 1")
+    found = memory.recent()
+    assert [session.id for session in found] == [2, 1]
+    assert memory.search("bread")[0].task == "bread"
+    texts = [getattr(found[1], name) for name in ("agent_name", "task", "task_hash", "result", "timestamp")]
+    assert [type(text) for text in texts] == [str] * 5
+    assert json.loads(json.dumps([vars(session) for session in memory.export()], allow_nan=False))
+    assert memory.stats()["sessions"] == 2
+    memory.store("writer", "more bread", "")
+
+
+@pytest.mark.parametrize("metadata", ["[" * 200_000, '{"a": ' * 500 + "1" + "}" * 500, '{"a": 1e999}', '{"a": NaN}'])
+def test_metadata_that_could_not_be_written_as_json_again_is_left_out(memory, path, metadata):
+    memory.store("writer", "bread", "r")
+    ask(path, "UPDATE sessions SET metadata = ?", metadata)
+    (session,) = memory.recent()
+    assert session.metadata == {}
+    assert memory.of_run("r") is None
+
+
+@pytest.mark.parametrize("last", ["x'ff'", "'~'", "NULL", "-1", "9e999"])
+def test_an_extent_of_the_index_that_is_no_number_stops_nothing(path, warnings, last):
+    with AgentMemory(path, warn=warnings.append) as memory:
+        memory.store("writer", "bread", "")
+        memory.search("bread")
+    ask(path, "PRAGMA ignore_check_constraints = ON")
+    try:
+        ask(path, f"UPDATE session_index_extent SET last = {last}")
+    except sqlite3.IntegrityError:
+        ask(path, "DELETE FROM session_index_extent")
+    with AgentMemory(path, warn=warnings.append) as memory:
+        for number in range(70):
+            memory.store("writer", f"bread {number}", "")
+        assert len(memory.recent(100)) == 71
+        memory.search("bread")
+    assert warnings == []
+
+
 def test_sessions_that_the_index_lacks_are_found_changed_and_removed_like_any_other(path):
     with AgentMemory(path, warn=pytest.fail) as memory:
         for number in range(70):

@@ -166,39 +166,42 @@ def test_prune_asks_on_a_terminal(filled, stdin, said, clock, reply):
     clock[0] = NOON + 10 * DAY
     stdin(reply)
     assert command("prune", filled, "--older-than", "1").data["removed"] == 3
-    assert said.getvalue() == "remove the sessions older than 1 days? [y/N]\n"
+    assert said.getvalue() == "remove 3 sessions older than 1 days? [y/N]\n"
 
 
 @pytest.mark.parametrize("reply", ["n\n", "\n", "\x04"])
 def test_prune_removes_nothing_without_a_yes(filled, stdin, clock, reply):
     clock[0] = NOON + 10 * DAY
     stdin(reply)
-    with pytest.raises(ForceError, match="stay") as caught:
+    with pytest.raises(ForceError, match="nothing was removed") as caught:
         command("prune", filled, "--older-than", "0")
     assert caught.value.exit_code == 1
     assert len(filled.stores.memory.recent()) == 3
 
 
 @pytest.mark.parametrize("stream", [io.StringIO("y\n"), None])
-def test_prune_without_a_terminal_needs_yes(filled, monkeypatch, stream):
+def test_prune_without_a_terminal_needs_yes(filled, monkeypatch, clock, stream):
+    clock[0] = NOON + 10 * DAY
     monkeypatch.setattr("sys.stdin", stream)
-    with pytest.raises(UsageError) as caught:
-        command("prune", filled)
+    with pytest.raises(UsageError, match="stdin is no terminal, so nothing was removed") as caught:
+        command("prune", filled, "--older-than", "36h")
     assert caught.value.exit_code == 2
     assert "--yes" in caught.value.hint
     assert len(filled.stores.memory.recent()) == 3
 
 
-def test_prune_does_not_wait_for_a_reply_to_a_question_that_is_not_shown(filled, stdin):
+def test_prune_does_not_wait_for_a_reply_to_a_question_that_is_not_shown(filled, stdin, clock):
+    clock[0] = NOON + 10 * DAY
     filled.screen.configure(json=False, quiet=True, verbose=0, color="never")
     stdin("y\n")
-    with pytest.raises(UsageError):
-        command("prune", filled)
+    with pytest.raises(UsageError, match="with -q nobody is asked"):
+        command("prune", filled, "--older-than", "1")
 
 
-def test_prune_does_not_ask_about_nothing(workspace, monkeypatch):
+@pytest.mark.parametrize("kept", ["workspace", "filled"])
+def test_prune_does_not_ask_about_nothing(request, monkeypatch, kept):
     monkeypatch.setattr("sys.stdin", None)
-    assert command("prune", workspace).text == "removed 0 sessions"
+    assert command("prune", request.getfixturevalue(kept)).text == "removed 0 sessions"
 
 
 @pytest.mark.parametrize("days", ["-1", "soon", "nan", "inf", ""])

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from claude_force.errors import TryLater
 from claude_force.records import Outcome, Usage
 from claude_force.stores import metrics as module
-from claude_force.stores.metrics import Metrics, is_finished, line, pieces, records
+from claude_force.stores.metrics import TOO_LONG, Metrics, is_finished, line, pieces, records
 from claude_force.stores.tally import Tally
 
 from .executions import of
@@ -163,6 +163,31 @@ def test_lines_longer_than_a_piece_are_read_whole(tmp_path):
     assert read[-1][0] == path.stat().st_size
 
 
+@given(
+    st.lists(st.sampled_from([0, 1, 7, 39, 40, 41, 80, 81, 500])),
+    st.integers(1, 40),
+    st.booleans(),
+    st.integers(0, 8),
+)
+def test_a_line_that_is_too_long_is_passed_over_wherever_one_begins(sizes, piece, whole, skipped):
+    lines = [b"x" * size for size in sizes]
+    data = b"\n".join(lines)
+    start = min(len(b"".join(text + b"\n" for text in lines[:skipped])), len(data))
+    complete = lines[skipped:] if whole else lines[skipped:-1]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_PIECE", piece)
+        patch.setattr(module, "LONGEST", 40)
+        read = list(pieces(BytesIO(data), start, len(data), whole=whole))
+
+    assert [text for _, part in read for text in part] == [
+        text if len(text) <= 40 else TOO_LONG for text in complete if text
+    ]
+    for before, (end, part) in zip([start, *(end for end, _ in read)], read, strict=False):
+        if part == [TOO_LONG]:
+            assert len(data[before:end].rstrip(b"\n")) > 40
+            assert b"\n" not in data[before : end - 1]
+
+
 DAMAGED = [b"", b"null", b"[1]", b'{"a": 1', b'{"a": 1} {', b'{"a": NaN}', b"\xff", b'{"a": "\n"}', b"[" * 100_000]
 
 
@@ -186,7 +211,15 @@ BAD = [
     {"execution_time_ms": "long"},
     {"execution_time_ms": -1},
     {"input_tokens": 1.5},
+    {"total_tokens": 2**63},
     {"total_tokens": 2**64},
+    {"input_tokens": 2**62},
+    {"execution_time_ms": 2**63},
+    {"execution_time_ms": 1e400},
+    {"estimated_cost": 18_000_000_000.0},
+    {"cached": True, "saved_cost": 18_000_000_000.0},
+    {"timestamp": "0001-01-01T05:00:00Z"},
+    {"timestamp": "9999-12-31T05:00:00.000Z"},
     {"estimated_cost": -0.5},
     {"estimated_cost": "free"},
     {"estimated_cost": 1e999},

@@ -133,7 +133,7 @@ def test_what_is_no_answer_is_raised(orchestrator, marker, kind):
 
 @pytest.mark.parametrize(
     ("name", "task", "said"),
-    [("ecko", "x", "did you mean echo?"), ("odd", "x", "did you mean|known"), ("echo", " ", "say what")],
+    [("ecko", "x", "did you mean echo?"), ("odd", "x", "did you mean|known"), ("echo", " ", "say what to do")],
 )
 def test_what_cannot_be_sent_is_raised_before(orchestrator, simulator, name, task, said):
     with pytest.raises(UsageError) as caught:

@@ -10,6 +10,7 @@ import pytest
 
 from claude_force.errors import ForceError, NotFound
 from claude_force.records import Result
+from claude_force.reports.table import WIDEST
 from claude_force.terminal.output import Screen
 
 from .terminal import Terminal
@@ -206,7 +207,7 @@ def test_sizes_are_those_of_the_terminal_and_otherwise_ample(screen):
     with Terminal(columns=70, lines=11) as terminal:
         screen_there = Screen(stdout=terminal.stream, stderr=terminal.stream)
         assert (screen_there.width, screen_there.height, screen_there.page) == (70, 11, 70)
-    assert (screen.width, screen.height, screen.page) == (100, 24, 10_000)
+    assert (screen.width, screen.height, screen.page) == (100, 24, WIDEST)
 
 
 def test_block_characters_are_drawn_where_the_encoding_has_them():

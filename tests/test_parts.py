@@ -15,7 +15,7 @@ from claude_force.records import Agent, Document, Outcome, Skill, Step, Workflow
 from claude_force.running import cassette
 from claude_force.running import plan as plans
 from claude_force.running.parts import fingerprint, is_redacted, output_digest, parts
-from claude_force.running.plan import Item, Job, Plan
+from claude_force.running.plan import Item, Job, Plan, files
 from claude_force.stores.journal import Journal
 from claude_force.stores.transcript import Transcript, read
 from tests.journalled import secret
@@ -208,15 +208,15 @@ def test_files_that_depend_on_the_item_come_from_the_members_that_attached_them(
     made = made_from(project, Step("glob", "echo", "read {{item}}", foreach="*.txt", files=("{{item}}",)))
     one = made.jobs["glob"]
     first = Item("one.txt")
-    asked = parts(made, one, {}, first, plans.files(made, one, first), digest)
+    asked = parts(made, one, {}, first, files(made, one, first), digest)
     kept = Outcome("glob", "echo", "ok", output="x", member=0, item="one.txt", parts=asked)
     again = cassette.plan_of(through_a_journal(made, project / "runs", kept=[kept]))
     for name in ("one.txt", "two.txt"):
         (project / name).unlink()
-    texts = [f.text for f in plans.files(again, again.jobs["glob"], first)]
+    texts = [f.text for f in files(again, again.jobs["glob"], first)]
     assert texts[-1] == "content of one.txt"
     with pytest.raises(ValidationError, match=r"no files for two\.txt"):
-        plans.files(again, again.jobs["glob"], Item("two.txt"))
+        files(again, again.jobs["glob"], Item("two.txt"))
 
 
 def test_a_journal_without_a_text_of_the_plan_is_not_complete(project):

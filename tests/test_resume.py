@@ -102,3 +102,73 @@ def test_a_task_of_the_run_and_its_inputs_that_change_are_routed_anew(far):
     assert far.resume("--auto-model", "--input", "what=slots") == {"a": "ok"}
     assert far.resume("w", "Ruby", "--auto-model") == {"a": "ok"}
     assert models(far) == [SONNET, SONNET]
+
+
+FAILING = "[[simulate: status=500 times=1]]"
+
+
+def stopped(far, *words):
+    """A run whose second step failed, after an earlier run had put the answers of both into the cache."""
+    far.workflow({"id": "a", "task": "x"}, {"id": "b", "task": "y", "dependencies": ["a"]})
+    far.data("run", "workflow", "w")
+    far.workflow({"id": "a", "task": "x"}, {"id": "b", "task": FAILING, "dependencies": ["a"]})
+    far.call("run", "workflow", "w", *words)
+    far.workflow({"id": "a", "task": "x"}, {"id": "b", "task": "y", "dependencies": ["a"]})
+    far.asked()
+
+
+def told(err):
+    return [line for line in err.splitlines() if line.startswith("as it was begun")]
+
+
+@pytest.mark.parametrize("option", ["--refresh", "--no-cache"])
+def test_a_run_that_asks_anew_does_so_when_it_goes_on(far, option):
+    stopped(far, option)
+    status, _, err = far.call("run", "workflow", "--resume", "last")
+    assert (status, far.asked()) == (0, 1)
+    assert told(err) == [f"as it was begun: {option}"]
+
+
+def test_that_holds_however_often_it_goes_on(far):
+    stopped(far, "--refresh")
+    far.workflow({"id": "a", "task": "x"}, {"id": "b", "task": FAILING + "2", "dependencies": ["a"]})
+    far.call("run", "workflow", "--resume", "last")
+    far.workflow({"id": "a", "task": "x"}, {"id": "b", "task": "y", "dependencies": ["a"]})
+    assert told(far.call("run", "workflow", "--resume", "last")[2]) == ["as it was begun: --refresh"]
+    assert far.asked() == 2
+
+
+def test_a_run_begun_as_usual_is_told_of_nothing_and_may_use_the_cache(far):
+    stopped(far)
+    status, _, err = far.call("run", "workflow", "--resume", "last")
+    assert (status, far.asked(), told(err)) == (0, 0, [])
+
+
+def test_what_is_given_when_a_run_goes_on_wins(far):
+    stopped(far, "--refresh", "--max-cost", "5", "--on-error", "continue")
+    _, _, err = far.call("run", "workflow", "--resume", "last", "--no-cache", "--max-cost", "0.000001")
+    assert told(err) == ["as it was begun: --on-error continue"]
+    far.asked()
+    status, _, err = far.call("run", "workflow", "--resume", "last", "--refresh", "--max-cost", "0")
+    assert (status, far.asked(), told(err)) == (3, 0, ["as it was begun: --on-error continue"])
+    assert "run cap of $0.00" in err
+    assert told(far.call("run", "workflow", "--resume", "last", "--refresh")[2]) == [
+        "as it was begun: --max-cost 0.0, --on-error continue"
+    ]
+    words = ("--refresh", "--max-cost", "5", "--on-error", "stop")
+    assert told(far.call("run", "workflow", "--resume", "last", *words)[2]) == []
+
+
+def test_a_cap_is_over_the_whole_run_however_often_it_goes_on(far):
+    a, b = {"id": "a", "task": "x", "max_tokens": 100}, {"id": "b", "task": "y", "max_tokens": 100}
+    far.workflow(a, b)
+    worst = max(r["estimated_cost_at_most"] for r in far.data("run", "workflow", "w", "--dry-run")["requests"])
+    spent = far.data("run", "workflow", "w", "--sequential", "--no-cache")["results"]["a"]["estimated_cost"]
+    cap = f"{worst + spent / 2:.9f}"
+    assert far.call("run", "workflow", "w", "--sequential", "--no-cache", "--max-cost", cap)[0] == 4
+    far.asked()
+    status, _, err = far.call("run", "workflow", "--resume", "last")
+    assert (status, far.asked()) == (4, 0)
+    assert told(err) == [f"as it was begun: --no-cache, --max-cost {float(cap)}"]
+    assert far.call("run", "workflow", "--resume", "last", "--max-cost", "1")[0] == 0
+    assert far.asked() == 1

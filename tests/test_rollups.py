@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+import zlib
 
 import pytest
 from hypothesis import given, settings
@@ -381,14 +382,8 @@ def spoil_day_file(directory):
 
 
 def spoil_day_file_and_its_checksum(directory):
-    import zlib
-
     spoil_day_file(directory)
-    path = directory / "rollups" / "manifest.json"
-    manifest = json.loads(path.read_bytes())
-    for entry in manifest["holds"]["days"].values():
-        entry[1] = zlib.crc32((directory / "rollups" / entry[0]).read_bytes())
-    path.write_text(json.dumps(manifest))
+    pass_for_a_day_file(directory, next((directory / "rollups").glob("20*.gz")).read_bytes())
 
 
 def spoil_raw_lines(directory):
@@ -418,7 +413,7 @@ def test_a_damaged_day_file_stops_analytics_and_rolls_rather_than_being_counted(
     with pytest.raises(ForceError, match="not as it was written"):
         total(tmp_path)
     put(tmp_path, *powers(1, age=40))
-    with pytest.raises(ValueError, match="not as it was written"):
+    with pytest.raises(ForceError, match="not as it was written"):
         roll(tmp_path)
     assert live(tmp_path) == powers(1, age=40)[0]
 
@@ -438,6 +433,10 @@ def test_sums_that_do_not_fit_into_memory_at_once_are_merged_in_the_files(tmp_pa
     assert_sound(tmp_path / "busy")
 
 
+def packed(cells, hours=None):
+    return gzip.compress(json.dumps({"cells": cells, "hours": hours or {}}).encode(), mtime=0)
+
+
 CELL = ["a", "m", "w", [1] * 12, {}, [1, 1]]
 NO_DAYS = [
     b"garbage",
@@ -446,13 +445,127 @@ NO_DAYS = [
     gzip.compress(b'{"cells": 5, "hours": {}}', mtime=0),
     gzip.compress(json.dumps({"cells": [[*CELL[:3], [-1] * 12, *CELL[4:]]], "hours": {}}).encode(), mtime=0),
     gzip.compress(json.dumps({"cells": [[*CELL[:5], [1]]], "hours": {}}).encode(), mtime=0),
+    gzip.compress(b"[" * 100_000, mtime=0),
+    gzip.compress(b'{"cells": [], "hours": {"\xff": []}}', mtime=0),
+    packed([CELL])[:-9],
+    packed([[5, *CELL[1:]]]),
+    packed([[*CELL[:2], None, *CELL[3:]]]),
+    packed([[*CELL[:3], [2**63] + [0] * 11, *CELL[4:]]]),
+    packed([[*CELL[:3], [1.5] * 12, *CELL[4:]]]),
+    packed([[*CELL[:4], ["timed_out"], CELL[5]]]),
+    packed([[*CELL[:4], {"timed_out": -1}, CELL[5]]]),
+    packed([[*CELL[:4], {"timed_out": 2**40}, CELL[5]]]),
+    packed([[*CELL[:4], {"timed_out": "many"}, CELL[5]]]),
+    packed([[*CELL[:5], [10**9, 1]]]),
+    packed([[*CELL[:5], [10**30, 1]]]),
+    packed([[*CELL[:5], [-1, 1]]]),
+    packed([[*CELL[:5], [1.5, 1]]]),
+    packed([[*CELL[:5], [1, 2**40]]]),
+    packed([[*CELL[:5], [1, 0]]]),
+    packed([CELL], {"zz": [1] * 12}),
+    packed([CELL], {"2026-11-31T06": [1] * 12}),
+    packed([CELL], {"2026-11-22T06": [2**63] * 12}),
 ]
 
 
-@pytest.mark.parametrize("data", NO_DAYS)
+@pytest.mark.parametrize("data", NO_DAYS, ids=lambda data: str(zlib.crc32(data)))
 def test_what_is_no_day_file_is_refused(data):
     with pytest.raises(ValueError, match=r"."):
         daily.decode(data)
+
+
+@pytest.mark.parametrize("data", NO_DAYS[1::5], ids=lambda data: str(zlib.crc32(data)))
+def test_a_day_file_that_is_none_though_its_manifest_knows_it_is_named(tmp_path, data):
+    put(tmp_path, *powers(3, age=40))
+    roll(tmp_path)
+    (file,) = (tmp_path / "rollups").glob("20*.gz")
+    pass_for_a_day_file(tmp_path, data)
+
+    with pytest.raises(ForceError, match=rf"{file.name} is damaged"):
+        total(tmp_path)
+    assert file.name in verify(tmp_path).problems[0]
+    put(tmp_path, *powers(1, age=40))
+    with pytest.raises(ForceError, match=rf"{file.name} is damaged"):
+        roll(tmp_path)
+    assert live(tmp_path) == powers(1, age=40)[0]
+
+
+def pass_for_a_day_file(directory, data):
+    """Put `data` in the place of the only day file, and its CRC-32 into the manifest."""
+    path = directory / "rollups" / "manifest.json"
+    manifest = json.loads(path.read_bytes())
+    for entry in manifest["holds"]["days"].values():
+        (directory / "rollups" / entry[0]).write_bytes(data)
+        entry[1] = zlib.crc32(data)
+    path.write_text(json.dumps(manifest))
+
+
+def test_a_small_day_file_that_holds_more_than_a_day_can_is_not_unpacked(tmp_path):
+    with pytest.raises(ValueError, match="more than a day can"):
+        daily.decode(gzip.compress(b'{"cells": [], "hours": {}}' + b" " * (32 << 20), mtime=0))
+
+
+def test_a_day_that_no_file_can_hold_is_not_rolled_up(tmp_path, monkeypatch):
+    monkeypatch.setattr(daily, "_LARGEST", 10_000)
+    lines = [line(age=40, agent_name=f"a{n}" * 50) for n in range(100)]
+    put(tmp_path, *lines)
+    with pytest.raises(ValueError, match="more than the 10,000 of a day file"):
+        roll(tmp_path)
+    assert live(tmp_path) == b"".join(lines)
+    assert total(tmp_path)["executions"] == 100
+
+
+IN_LITTLE_MEMORY = """
+import os, resource, sys
+from pathlib import Path
+from claude_force.stores.audit import verify
+from claude_force.stores.history import Span, gather
+from claude_force.stores.rollups import Rollups
+from tests.executions import NOW
+directory = Path(sys.argv[1])
+Rollups(directory, clock=lambda: NOW).roll(30)
+verify(directory), gather(directory, Span())
+with open("/proc/self/statm") as facts:
+    most = int(facts.read().split()[0]) * resource.getpagesize() + (48 << 20)
+resource.setrlimit(resource.RLIMIT_AS, (most, most))
+with (directory / "executions.jsonl").open("ab") as stream:
+    stream.truncate(100 << 20)
+os.utime(stream.name, (NOW, NOW))
+print(gather(directory, Span()).damaged)
+Rollups(directory, clock=lambda: NOW).roll(1)
+print(gather(directory, Span()).damaged, verify(directory).damaged)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc tells how much memory is taken")
+def test_a_file_of_one_endless_line_is_read_and_rolled_up_in_little_memory(tmp_path):
+    put(tmp_path, *powers(3, age=40), *powers(3, start=3, age=20), *powers(3, start=6))
+    command = [sys.executable, "-c", IN_LITTLE_MEMORY, str(tmp_path)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+    assert ended.stdout.splitlines() == ["1", "1 (4,)"], ended.stderr
+    assert total(tmp_path)["cost"] == 2**9 - 1
+    Metrics(tmp_path).append(json.loads(line(nanodollars=2**9)))
+    assert total(tmp_path)["cost"] == 2**10 - 1
+    assert_sound(tmp_path)
+
+
+@pytest.mark.parametrize("end", [b"\n", b""])
+def test_lines_that_are_too_long_stay_as_they_are(tmp_path, monkeypatch, end):
+    monkeypatch.setattr(metrics, "_WRITE_SECONDS", 0.0)
+    long = [b"{" + bytes([65 + n]) * (metrics.LONGEST + n) for n in range(3)]
+    good = json.dumps(json.loads(line(age=40)) | {"pad": "x" * (metrics.LONGEST)}).encode()
+    put(tmp_path, *powers(2, age=40), long[0] + b"\n" + good + b"\n", *powers(1, start=2), *powers(1, start=3, age=50))
+    put(tmp_path, long[1] + b"\n" + long[2] + end)
+    before = figures(tmp_path)
+    assert before[-1] == 4
+    assert total(tmp_path)["cost"] == 2**4 - 1
+
+    roll(tmp_path)
+    assert figures(tmp_path) == before
+    assert live(tmp_path) == b"\n".join([long[0], good, powers(1, start=2)[0].strip(), *long[1:], b""])
+    assert verify(tmp_path).damaged == (1, 2, 4, 5)
+    assert_sound(tmp_path)
 
 
 def test_a_missing_segment_is_an_error(tmp_path):
@@ -485,14 +598,35 @@ def test_a_lost_manifest_is_an_error_rather_than_an_empty_history(tmp_path):
     assert len(list((tmp_path / "rollups").glob("20*.gz"))) == 1
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"holds": {"number": 1}}', "\x00"])
+def manifest(**changes):
+    return json.dumps({"holds": {"number": 1, "days": {}, "segments": {}, "receipts": []} | changes})
+
+
+NO_MANIFESTS = [
+    *("", "[]", "{}", '{"holds": {"number": 1}}', "\x00", "[" * 100_000),
+    manifest().replace('"number": 1', '"number": 1e400'),
+    manifest().replace('{"holds"', '{"follows": {"number": 1e400}, "holds"'),
+    manifest(number=-1),
+    manifest(number=2**63),
+    manifest(segments={"1.jsonl": -1}),
+    manifest(days={"2026-11-22": ["a.gz", 0.5]}),
+    manifest(receipts=[{"generation": 1, "raw": None}]),
+    manifest(receipts=[{"generation": 1, "raw": None, "counters": [1]}]),
+    manifest(receipts=[{"generation": 1, "raw": None, "counters": [2**63] * 12}]),
+    manifest(receipts=[{"generation": 1, "raw": None, "counters": "many"}]),
+    manifest(receipts=[5]),
+]
+
+
+@pytest.mark.parametrize("text", NO_MANIFESTS, ids=lambda text: text[-40:])
 def test_a_damaged_manifest_is_an_error(tmp_path, text):
     put(tmp_path, *powers(3, age=40))
     roll(tmp_path)
     (tmp_path / "rollups" / "manifest.json").write_text(text)
 
-    with pytest.raises(ForceError, match="damaged"):
-        total(tmp_path)
+    for attempt in (total, roll, verify):
+        with pytest.raises(ForceError, match=r"manifest\.json is damaged"):
+            attempt(tmp_path)
 
 
 WAITING = """
@@ -623,3 +757,19 @@ def test_a_timestamp_is_one_or_none_whatever_came_before_it(stamp, known):
     expected = read_by(tally.utc, stamp)
     assert counted.add(json.loads(line(timestamp=stamp))) == (expected is not None)
     assert read_by(tally.moment, stamp) == expected
+
+
+def test_a_roll_removes_nothing_but_what_is_named_as_a_roll_names_it(tmp_path):
+    put(tmp_path, *powers(2, age=40))
+    roll(tmp_path)
+    foreign = [
+        tmp_path / place / name
+        for place in ("segments", "rollups")
+        for name in ("main.py", "notes.jsonl", "backup.tar.gz", "1.jsonl.bak", ".hidden.tmp", "raw.gz")
+    ]
+    left = [tmp_path / "segments" / "7.jsonl", tmp_path / "rollups" / "2026-01-01.7.json.gz"]
+    for path in (*foreign, *left):
+        path.write_text("of somebody")
+    roll(tmp_path)
+    assert [path.name for path in foreign if not path.exists()] == []
+    assert [path.name for path in left if path.exists()] == []

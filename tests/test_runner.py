@@ -1,12 +1,14 @@
 """The runner against a real server: order, parallelism, foreach, conditions, failures, retries, interruption."""
 
 import signal
+import subprocess
+import sys
 import threading
 from contextlib import closing
 
 import pytest
 
-from claude_force import models
+from claude_force import cli, models
 from claude_force.errors import Interrupted, ValidationError
 from claude_force.frozen import replace
 from claude_force.project.workspace import Workspace
@@ -498,3 +500,29 @@ def test_it_is_not_asked_for_again_if_the_cap_has_no_room_for_both(workspace, si
     found = [outcome]
     assert [o.error and o.error.type for o in found] == ["budget_exceeded"]
     assert outcome.attempts == len(simulator.requests) == 1
+
+
+def test_what_a_budget_refused_to_one_of_many_is_heard_before_the_others_ask(workspace, simulator):
+    steps = workflow({"id": "a", "task": "say {{item}}", "foreach": [str(n) for n in range(500)]})
+    *members, whole = outcomes(workspace, steps, max_cost=0)
+    assert [(o.member, o.error.exit_code) for o in members] == [(0, 4)]
+    assert (whole.status, whole.error.exit_code, len(simulator.requests)) == ("failed", 4, 0)
+    going_on = outcomes(workspace, steps, max_cost=0, stop_on_error=False)
+    assert [o.member for o in going_on] == [*range(500), None]
+
+
+DIES_BEFORE_THE_CHARGE = """
+import os, sys
+from claude_force import cli
+from claude_force.stores.ledger import Ledger
+Ledger.note = Ledger.settle = lambda *_, **__: os._exit(9)
+cli.main(["run", "agent", "echo", "hello"])
+"""
+
+
+def test_an_answer_is_kept_before_it_is_charged_so_that_a_killed_run_need_not_pay_again(workspace, simulator):
+    command = [sys.executable, "-c", DIES_BEFORE_THE_CHARGE]
+    ended = subprocess.run(command, check=False, timeout=60, capture_output=True, stdin=subprocess.DEVNULL)
+    assert (ended.returncode, len(simulator.requests)) == (9, 1), ended.stderr
+    assert cli.main(["run", "agent", "echo", "hello"]) == 0
+    assert len(simulator.requests) == 1

@@ -270,8 +270,7 @@ def test_a_skipped_step_and_one_that_could_not_be_asked_say_why(far):
     far.workflow(
         {"id": "a", "task": reply("fine")},
         {"id": "b", "task": "x", "dependencies": ["a"], "when": "{{steps.a.output}} contains BUG"},
-        {"id": "c", "task": "{{input.k}}"},
-        inputs={"k": ""},
+        {"id": "c", "task": "x", "dependencies": ["a"], "foreach": "{{steps.a.output}}"},
     )
     far.run("w", "--on-error", "continue")
     assert (why(far, "b")["status"], why(far, "b")["reason"]) == ("skipped", "its condition does not hold")

@@ -232,7 +232,7 @@ def test_jitter_is_waited_for_and_told_when_asked(unattended, said):
 
 
 def test_a_signal_ends_the_jitter(place, simulator):
-    with started("run", "agent", "echo", "x", "--jitter", "1e9", "-v") as process:
+    with started("run", "agent", "echo", "x", "--jitter", "1000000000", "-v") as process:
         assert "starting in" in process.stderr.readline()
         process.send_signal(signal.SIGTERM)
         assert process.communicate(timeout=30) == ("", "claude-force: error: interrupted\n")
@@ -243,12 +243,12 @@ def test_a_signal_ends_the_jitter(place, simulator):
 def test_jitter_that_reaches_beyond_the_deadline_ends_it_at_once(unattended):
     in_an_hour = time.strftime("%H:%M", time.localtime(time.time() + HOUR))
     with pytest.raises(TimedOut, match="before the run began"):
-        unattended(lambda *_: DONE, "--jitter", "8e9", "--deadline", in_an_hour)
+        unattended(lambda *_: DONE, "--jitter", "8000000000", "--deadline", in_an_hour)
 
 
 def test_a_dry_run_waits_for_nothing(place, unattended):
     with locked_by_us(place, "quick"):
-        assert unattended(lambda *_: DONE, "--jitter", "1e9", "--lock", "wait", "--dry-run") is DONE
+        assert unattended(lambda *_: DONE, "--jitter", "1000000000", "--lock", "wait", "--dry-run") is DONE
 
 
 # The deadline

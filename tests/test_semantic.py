@@ -110,6 +110,14 @@ def test_the_nearest_phrase_decides_where_no_word_is_shared():
     assert "'photographing' (0." in found[0].reason
 
 
+def test_a_meaning_that_is_near_enough_needs_no_word():
+    embed = Spelling()
+    known = semantic.profiles([Agent("a", "", "", domains=("xylophonist",))], embed)
+    assert index_of(known.agents).scores("xylophones, of all things, in the hall") == [0]
+    assert [choice.agent for choice in semantic.recommend("xylophones", known, embed)] == ["a"]
+    assert semantic.recommend("a hall of quite other things", known, embed) == []
+
+
 def test_the_task_itself_is_not_among_the_texts_that_are_kept():
     known, embed = Spelling(), Spelling()
     semantic.recommend("photographer", semantic.profiles([Agent("a", "Takes photos.", "")], known), embed)

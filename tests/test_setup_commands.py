@@ -141,8 +141,11 @@ def test_init_starts_a_project_below_another(started, monkeypatch, run):
     inner = started / "inner"
     inner.mkdir()
     monkeypatch.chdir(inner)
-    assert run("init")[0] == 0
+    status, _, err = run("init")
+    place = f"{inner} lies inside the project {started}"
+    assert (status, err) == (0, f"claude-force: warning: {place}, whose settings and budget do not hold here\n")
     assert files(inner) == FILES
+    assert run("init") == (0, run("init")[1], "")
 
 
 def test_init_refuses_the_home_directory(home, monkeypatch, run):
@@ -411,6 +414,20 @@ def test_broken_settings_do_not_keep_agents_from_being_checked(project, answer):
     messages = [p["message"] for p in answer("validate")[1]["problems"]]
     assert any("no instructions" in message for message in messages)
     assert "models and workflows were not checked" in messages
+
+
+@pytest.mark.parametrize("text", ['{"cache":\n {"ttl_hours": "long"}}', "{", '{"version": "x"}'])
+def test_the_note_that_settings_hide_more_follows_the_error_that_does(project, answer, text):
+    (project / ".claude/claude.json").write_text(text)
+    error, note = answer("validate")[1]["problems"]
+    assert (error["severity"], note["severity"]) == ("error", "note")
+    assert note["line"] == error["line"]
+
+
+def test_a_key_that_was_misspelled_is_told_in_one_sentence(project, run):
+    (project / ".claude/claude.json").write_text('{"version": 2, "default_modle": "haiku"}')
+    line = run("validate")[1].splitlines()[0]
+    assert line.endswith("default_modle: unknown key, ignored; did you mean default_model?")
 
 
 def test_a_variable_that_is_wrong_is_a_problem_of_the_environment(project, monkeypatch, run):

@@ -201,6 +201,7 @@ def test_a_workflows_example_works(path, sample, simulator):
         check=False,
     )
     assert ended.returncode == 0, ended.stderr
+    assert "no file fits" not in ended.stderr
     for step in workflow(path).steps:
         assert step.id in ended.stdout
 
@@ -211,6 +212,16 @@ def test_the_files_of_a_workflow_reach_the_steps_that_ask_for_them(sample, simul
     assert all("orders.py" in text for text in sent)
     assert sum("[project]" in text for text in sent) == 1
     assert sum("openapi: 3.1.0" in text for text in sent) == 1
+
+
+def test_an_audit_without_a_manifest_is_warned_of(sample, simulator, capsys):
+    words = ["run", "workflow", "dependency-update", "--dry-run"]
+    assert main(words) == 0
+    assert "no file fits" not in capsys.readouterr().err
+    (sample / "pyproject.toml").unlink()
+    assert main(words) == 0
+    err = capsys.readouterr().err
+    assert "step 'audit': no file fits **/pyproject.toml; name others by --input manifests=GLOB" in err
 
 
 def test_each_log_of_an_incident_has_a_timeline_of_its_own(sample, simulator, capsys):

@@ -474,7 +474,7 @@ def test_a_latency_is_read(text, latency):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "fast", "2m", "-1s", "uniform:1s", "uniform:3s,1s", "lognormal:0s,1s", "normal:1s,2s", "1s,2s", ":2s"]
+    "text", ["", "fast", "2y", "-1s", "uniform:1s", "uniform:3s,1s", "lognormal:0s,1s", "normal:1s,2s", "1s,2s", ":2s"]
 )
 def test_a_latency_that_cannot_be_read_is_a_usage_error_that_says_how_to_write_it(text):
     with pytest.raises(UsageError) as caught:

@@ -6,20 +6,21 @@ import stat
 import subprocess
 import sys
 import tempfile
+from contextlib import closing
 from pathlib import Path
 from threading import Thread
 
 import pytest
 
 from claude_force.files import locked
-from claude_force.stores.sqlite import connect, is_busy, is_damage, is_moved, is_read_only, transaction
-from claude_force.stores.sqlitefile import SqliteFile
+from claude_force.stores.sqlite import Schema, connect, is_busy, is_damage, is_moved, is_read_only, transaction
+from claude_force.stores.sqlitefile import Attempts, SqliteFile
 
 FIRST = [
     "CREATE TABLE accounts (name TEXT PRIMARY KEY, money INTEGER NOT NULL)",
     "INSERT INTO accounts VALUES ('a', 0)",
 ]
-SECOND = ["ALTER TABLE accounts ADD COLUMN note TEXT NOT NULL DEFAULT 'none'"]
+SECOND = ["CREATE TABLE IF NOT EXISTS notes (note TEXT NOT NULL)", "INSERT INTO notes VALUES ('none')"]
 OURS = 0x1234
 
 
@@ -29,7 +30,11 @@ def path(tmp_path):
 
 
 def opened(path, *migrations):
-    return connect(path, migrations=migrations or (FIRST,), application_id=OURS)
+    return connect(path, Schema(migrations or (FIRST,), OURS))
+
+
+def tables(connection):
+    return {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
 
 
 def money(path):
@@ -74,7 +79,7 @@ def test_tables_are_brought_up_to_date_and_keep_what_they_hold(path):
     connection.execute("UPDATE accounts SET money = 7")
     connection.close()
     connection = opened(path, FIRST, SECOND)
-    assert connection.execute("SELECT money, note FROM accounts").fetchall() == [(7, "none")]
+    assert connection.execute("SELECT money, note FROM accounts, notes").fetchall() == [(7, "none")]
     assert connection.execute("PRAGMA user_version").fetchone() == (2,)
     connection.close()
 
@@ -84,23 +89,23 @@ def test_migration_that_fails_changes_nothing(path):
     with pytest.raises(sqlite3.OperationalError, match="nowhere"):
         opened(path, FIRST, [*SECOND, "INSERT INTO nowhere VALUES (1)"])
     connection = opened(path, FIRST)
-    assert [row[1] for row in connection.execute("PRAGMA table_info(accounts)")] == ["name", "money"]
+    assert tables(connection) == {"accounts"}
     connection.close()
 
 
 DEPOSIT = """
 import sys
 from pathlib import Path
-from claude_force.stores.sqlite import connect, transaction
+from claude_force.stores.sqlite import transaction
 print("ready", flush=True)
 sys.stdin.readline()
-from tests.test_sqlite import opened
-connection = opened(Path(sys.argv[1]))
+from tests.test_sqlite import shared
+file = shared(Path(sys.argv[1]))
 for _ in range(25):
-    with transaction(connection):
+    with file as connection, transaction(connection):
         (money,) = connection.execute("SELECT money FROM accounts").fetchone()
         connection.execute("UPDATE accounts SET money = ?", (money + 1,))
-connection.close()
+file.close()
 """
 
 
@@ -160,29 +165,18 @@ def test_newer_file_is_refused_and_is_not_damage(path):
     assert not is_damage(caught.value)
 
 
-@pytest.mark.parametrize("mark", [0, 99])
-def test_database_of_another_program_is_refused_and_stays_as_it_was(tmp_path, mark):
+@pytest.mark.parametrize("application_id", [0, OURS])
+@pytest.mark.parametrize(("mark", "told"), [(0, "its tables are not ours"), (99, "another program")])
+def test_database_of_another_program_is_refused_and_stays_as_it_was(tmp_path, mark, told, application_id):
     path = tmp_path / "other.db"
-    with sqlite3.connect(path) as other:
+    with closing(sqlite3.connect(path)) as other:
         other.execute("CREATE TABLE theirs (a)")
         other.execute(f"PRAGMA application_id = {mark}")
-    other.close()
     before = path.read_bytes()
-    with pytest.raises(sqlite3.DatabaseError, match="another program") as caught:
-        opened(path)
+    with pytest.raises(sqlite3.DatabaseError, match=told) as caught:
+        connect(path, Schema((FIRST,), application_id))
     assert is_damage(caught.value)
     assert path.read_bytes() == before
-
-
-def test_file_without_a_mark_is_taken_over_where_none_is_asked_for(tmp_path):
-    path = tmp_path / "old.db"
-    with sqlite3.connect(path) as old:
-        old.execute("CREATE TABLE kept (a)")
-    old.close()
-    connection = connect(path, migrations=[["CREATE TABLE added (a)"]])
-    names = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
-    connection.close()
-    assert names == {"kept", "added"}
 
 
 @pytest.mark.parametrize("content", [b"no database at all" * 100, b"SQLite format 3\0" + b"\xff" * 4080])
@@ -238,11 +232,11 @@ def test_file_in_place_of_the_directory_is_an_os_error(tmp_path):
 READ_ONLY = """
 import os, sqlite3, sys, urllib.parse
 from pathlib import Path
-from tests.test_sqlite import FIRST, SECOND, opened
+from tests.test_sqlite import FIRST, SECOND, opened, tables
 if os.geteuid() == 0:
     os.setuid(65534)  # to root nothing is read-only
 connection = opened(Path(sys.argv[1]), *[FIRST, SECOND][:int(sys.argv[2])])
-print(*connection.execute("SELECT * FROM accounts").fetchone())
+print(*connection.execute("SELECT name FROM accounts").fetchone(), *tables(connection) - {"accounts"})
 try:
     connection.execute("UPDATE accounts SET money = 1")
 except sqlite3.OperationalError as error:
@@ -250,7 +244,7 @@ except sqlite3.OperationalError as error:
 """
 
 
-@pytest.mark.parametrize(("version", "found"), [(1, "a 0"), (2, "a 0 none")])
+@pytest.mark.parametrize(("version", "found"), [(1, "a"), (2, "a notes")])
 def test_what_cannot_be_written_can_be_read_also_if_its_tables_are_older(version, found):
     with tempfile.TemporaryDirectory() as directory:  # tmp_path lies in a directory that only its owner enters
         path = Path(directory) / "state.db"
@@ -365,3 +359,83 @@ def test_a_fork_forgets_what_is_for_its_parent_to_write_and_opens_the_file_anew(
     deposit(file)
     file.close()
     assert money(path) == 3
+
+
+KILLED = """
+import os, sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("BEGIN IMMEDIATE")
+connection.execute("PRAGMA user_version = 5")  # as SQLite begins a file, before it is in WAL mode
+os._exit(9)
+"""
+
+
+@pytest.mark.parametrize("size", [0, 4096])
+def test_what_a_process_left_that_was_killed_as_it_made_the_file_stops_nobody(path, size):
+    path.parent.mkdir()
+    command = [sys.executable, "-c", KILLED, str(path)]
+    assert subprocess.run(command, check=False, timeout=60).returncode == 9
+    os.truncate(path, size)
+    assert path.with_name("state.db-journal").exists()
+    deposit(file := shared(path))
+    file.close()
+    assert money(path) == 1
+    assert not path.with_name("state.db-journal").exists()
+
+
+@pytest.mark.parametrize("held", [False, True])
+def test_a_journal_beside_what_holds_something_is_refused_and_nothing_is_touched(path, held):
+    file = shared(path)
+    deposit(file)
+    if not held:
+        file.close()
+    path.with_name("state.db-journal").write_bytes(b"of somebody")
+    before = {p.name: p.read_bytes() for p in path.parent.iterdir() if not p.name.endswith("-shm")}
+    with pytest.raises(sqlite3.DatabaseError, match="rollback journal") as caught, shared(path):
+        pass
+    assert is_damage(caught.value)
+    assert {p.name: p.read_bytes() for p in path.parent.iterdir() if not p.name.endswith("-shm")} == before
+    path.with_name("state.db-journal").unlink()
+    file.close()
+    assert money(path) == 1
+
+
+def test_the_lock_is_held_also_while_the_very_first_file_of_a_directory_is_made(path):
+    file = SqliteFile(path, lambda: (opened(path), taken.append(is_locked(path)))[0])
+    taken = []
+    deposit(file)
+    file.close()
+    assert taken == [True]
+
+
+def is_locked(path):
+    with locked(path.with_name("state.db.lock"), wait=False) as free:
+        return not free
+
+
+def test_text_of_a_file_that_is_no_utf8_is_damage_in_whatever_way_python_says_so(path):
+    with pytest.raises(sqlite3.DatabaseError, match="no UTF-8") as caught, shared(path):
+        b"\xff".decode()
+    assert is_damage(caught.value)
+
+
+def test_a_negative_version_is_that_of_a_file_without_tables(path):
+    path.parent.mkdir()
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("PRAGMA user_version = -1")
+    assert money(path) == 0
+
+
+@pytest.mark.parametrize("error", [TypeError, ValueError, OverflowError, RecursionError])
+def test_rows_that_nobody_foresaw_cost_a_warning_and_nothing_that_was_paid_for(path, error):
+    warnings, asked = [], []
+    attempt = Attempts(
+        shared(path), name="the file", failure=lambda kind, told: f"{kind}: {told}", warn=warnings.append
+    )
+
+    def work():
+        asked.append(error)
+        raise error("odd")
+
+    assert [attempt("read", work, "otherwise") for _ in range(3)] == ["otherwise"] * 3
+    assert (warnings, asked) == (["read: odd"], [error])

@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 import time
-from argparse import ArgumentParser, ArgumentTypeError
+from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 import pytest
@@ -29,6 +29,7 @@ from claude_force.terminal.output import Screen
 
 from .executions import line as execution
 from .journalled import own_line
+from .terminal import Terminal
 
 HOUR = 3600
 DAY = 24 * HOUR
@@ -314,10 +315,40 @@ def test_what_is_overdue_is_one_line_on_stderr(metrics, now, capsys):
     assert capsys.readouterr() == ("", f"claude-force: error: {told}; see: claude-force status\n")
 
 
-@pytest.mark.parametrize("text", ["26", "h", "0h", "-1h", "1.5h", "1y", "", "9999999999h"])
-def test_what_is_no_span_of_time_is_refused(text):
-    with pytest.raises(ArgumentTypeError, match="expected a time span such as 90m, 26h or 2d"):
-        commands._span(text)
+@pytest.mark.parametrize("text", ["h", "0h", "-1h", "1y", "", "9999999999h"])
+def test_what_is_no_span_of_time_is_refused(text, capsys):
+    assert main(["status", f"--stale={text}"]) == 2
+    assert "expected seconds above 0, or a time span such as 90s, 5m, 2h or 1d" in capsys.readouterr().err
+
+
+def test_a_monitor_in_a_place_where_nothing_can_run_is_told_so(project, capsys):
+    assert main(["status", "--stale", "26h"]) == 1
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert f"no workflow has run in {project}, and none is defined there" in err
+
+
+@pytest.mark.parametrize("defined", ["workflows/w.toml", "claude.json"])
+def test_a_project_whose_workflows_have_not_run_yet_is_quiet(project, capsys, defined):
+    steps = {
+        "workflows/w.toml": '[[steps]]\nid = "a"\nagent = "linter"\n',
+        "claude.json": '{"version": 2, "workflows": {"w": {"steps": [{"id": "a", "agent": "linter"}]}}}',
+    }
+    (project / ".claude" / "workflows").mkdir()
+    (project / ".claude" / defined).write_text(steps[defined])
+    assert main(["status", "--stale", "26h"]) == 0
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(("columns", "dated"), [(99, False), (100, True)])
+def test_a_narrow_page_shows_ages_alone_and_the_cost_in_full(metrics, now, columns, dated):
+    metrics(line("w" * 60, now - 50 * HOUR))
+    with Terminal(columns=columns) as terminal, Workspace(screen=Screen(stdout=terminal.stream)) as workspace:
+        args = Namespace(names=[], stale=None)
+        heading, row = commands.status(args, workspace).text.splitlines()
+    assert heading.endswith("LAST COST")
+    assert row.split()[-1].startswith("$")
+    assert ", 2 d 2 h ago  never  " in row if dated else "…" in row and "  2 d 2 h ago   never" in row
 
 
 def test_only_the_workflows_that_were_named_are_shown(project, metrics, status, now):

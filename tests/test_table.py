@@ -4,13 +4,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from claude_force.reports.table import clean, columns, cut, duration, first_line, money, one_line, plural, table
+from claude_force.reports.table import (
+    amounts,
+    clean,
+    columns,
+    cut,
+    duration,
+    first_line,
+    money,
+    one_line,
+    plural,
+    table,
+)
 
 WIDE = "日本語"
 
 
 def test_columns_line_up_and_numbers_stand_to_the_right():
-    shown = table(["name", "calls", "cost"], [["lint", "3", "$0.02"], ["review", "1,250", "$11.00"]])
+    rows = [["lint", "3", "$0.02"], ["review", "1,250", "$11.00"]]
+    shown = table(["name", "calls", "cost"], rows, numbers=["calls", "cost"])
 
     assert shown.splitlines() == [
         "name    calls    cost",
@@ -34,12 +46,33 @@ def test_a_table_without_rows_is_its_headings():
     assert table(["name", "count"], []) == "name  count"
 
 
-def test_a_column_with_one_word_among_numbers_stands_to_the_left():
-    assert table(["n"], [["10"], ["n/a"]]).splitlines() == ["n", "10", "n/a"]
+@pytest.mark.parametrize("run", ["20261122-0405060-abcdef", "20261122-0405060-123456"])
+def test_a_column_stands_where_its_kind_does_whatever_is_in_it(run):
+    shown = table(["RUN", "COST"], [[run, "unknown"], ["20261122-0405060-other-run", "$1.00"]], numbers=["COST"])
+
+    assert shown.splitlines()[0] == "RUN                            COST"
+    assert shown.splitlines()[1].startswith(run)
 
 
-def test_empty_cells_do_not_turn_numbers_to_the_left():
-    assert table(["count", "x"], [["7", "a"], ["", "b"]]).splitlines()[1] == "    7  a"
+def test_the_widest_texts_give_way_first_and_numbers_never():
+    rows = [["a" * 40, "1,234,567,890", "short", "b" * 30]]
+    shown = table(["A", "N", "C", "D"], rows, width=60, numbers=["N"], texts=["A", "C", "D"])
+
+    assert shown.splitlines()[1] == f"{'a' * 17}…  1,234,567,890  short  {'b' * 17}…"
+    narrow = table(["A", "N"], [["a" * 40, "1,234,567,890"]], width=1, numbers=["N"], texts=["A"])
+    assert narrow.splitlines()[1] == f"{'a' * 11}…  1,234,567,890"
+
+
+def test_a_page_without_an_end_shortens_nothing():
+    assert "b" * 30_000 in table(["A", "B"], [["a", "b" * 30_000]], texts=["B"])
+
+
+@pytest.mark.parametrize(("width", "headings"), [(15, ["NAME", "N"]), (16, ["NAME", "N", "BAR"])])
+def test_a_column_that_can_be_spared_is_left_out_whole_before_a_text_is_shortened(width, headings):
+    shown = table(["NAME", "N", "BAR"], [["eight by", "7", "###"]], width=width, texts=["NAME"], spare="BAR")
+
+    assert shown.splitlines()[0].split() == headings
+    assert "eight by" in shown
 
 
 def test_a_row_of_another_length_is_an_error():
@@ -53,13 +86,14 @@ def test_a_cell_can_neither_break_a_line_nor_steer_the_terminal():
     assert shown.splitlines() == ["a                   b", "one two three four  [31mred0m", "x                   y"]
 
 
-@given(st.lists(st.text(), min_size=1), st.integers(0, 60))
+@given(st.lists(st.text(), min_size=1), st.integers(15, 60))
 def test_every_row_keeps_to_the_width_and_puts_the_next_column_at_one_place(cells, width):
     rows = [[cell.replace("|", ""), "|"] for cell in cells]
 
-    assert all(columns(line) <= width for line in table(["", "|"], rows, width=width).split("\n"))
-    wide = table(["", "|"], rows, width=10_000).split("\n")
-    assert len({columns(line.partition("|")[0]) for line in wide}) == 1
+    for width_of_page in (width, 10_000):
+        shown = table(["", "|"], rows, width=width_of_page, texts=[""]).split("\n")
+        assert all(columns(line) <= width_of_page for line in shown)
+        assert len({columns(line.partition("|")[0]) for line in shown}) == 1
 
 
 @pytest.mark.parametrize(
@@ -126,6 +160,12 @@ def test_a_text_that_steers_nothing_is_left_as_it_is(text):
 )
 def test_an_amount_is_shown_with_enough_digits(nanodollars, shown):
     assert money(nanodollars) == shown
+
+
+def test_the_points_of_the_amounts_in_a_column_are_below_each_other():
+    column = [1_234_567_890_000, 45_000_000, 0, None, -1_000_000_000]
+    assert amounts(column) == ["$1,234.5679", "$0.0450", "$0.0000", "unknown", "-$1.0000"]
+    assert amounts([]) == []
 
 
 @given(st.integers(1, 10**13))

@@ -146,6 +146,7 @@ def test_two_steps_with_one_id_are_refused():
         (step(id="3"), "step 1: id: expected text, got 3"),
         ("[[steps]]\nid = 'one'", "step 'one': agent is missing"),
         (step(id="'one'", task="1"), "step 'one': task: expected text, got 1"),
+        (step(id="'one'", task="' '"), "step 'one': the task is empty"),
         (step(id="'one'", max_tokens="'many'"), "step 'one': max_tokens: expected a whole number, got \"many\""),
         (step(id="'one'", max_tokens="true"), "step 'one': max_tokens: expected a whole number, got true"),
         (step(id="'one'", max_tokens="0"), "step 'one': max_tokens: must be 1 or more, got 0"),
@@ -317,8 +318,17 @@ def test_all_that_is_wrong_is_found_at_once_with_the_step_that_it_is_about():
         ]
     }
     found, wrong = examine("w", data, source="project", read_schema=no_schema)
-    assert [error.step for error in wrong] == ["a", "b", "c"]
+    assert [error.step for error in wrong] == ["a", "a", "b", "c"]
     assert found.steps == (Step("d", "x", dependencies=("a", "b")),)
+
+
+def test_every_fault_of_a_step_is_told_but_of_many_unknown_keys_the_first_ten():
+    step = {"id": "a", "agnet": "x", "retries": -1, "effort": "hgih", "when": 5, "schema": 1}
+    told = [error.message for error in examine("w", {"steps": [step]}, source="project", read_schema=no_schema)[1]]
+    words = ("no key named 'agnet'", "agent is missing", "when", "retries", "schema", "no effort named 'hgih'")
+    assert [word in message for word, message in zip(words, told, strict=True)] == [True] * len(words)
+    many = {"id": "a", "agent": "x"} | {f"key{n}": 1 for n in range(5_000)}
+    assert len(examine("w", {"steps": [many]}, source="project", read_schema=no_schema)[1]) == 10
 
 
 def test_a_cycle_is_about_its_first_step_and_leaves_no_workflow():

@@ -326,20 +326,22 @@ STATE = ["metrics", "metrics/executions.jsonl", "cache", "runs", "state.db", "ag
 
 
 @pytest.mark.parametrize("name", STATE)
-def test_a_project_whose_links_would_have_us_write_elsewhere_is_refused(project, tmp_path, name):
-    outside = tmp_path / "outside"
-    outside.mkdir()
+@pytest.mark.parametrize("place", ["outside", "project/src"])
+def test_a_project_whose_links_would_have_us_write_elsewhere_is_refused(project, tmp_path, name, place):
+    elsewhere = tmp_path / place
+    elsewhere.mkdir()
     link = project / ".claude" / name
     link.parent.mkdir(exist_ok=True)
-    link.symlink_to(outside / "file" if "." in name else outside)
-    with pytest.raises(UsageError, match="leads out of the project"):
+    link.symlink_to(elsewhere / "file" if "." in name else elsewhere)
+    with pytest.raises(UsageError, match="is a link"):
         Workspace(screen=Screen())
-    assert list(outside.iterdir()) == []
+    assert list(elsewhere.iterdir()) == []
 
 
-def test_links_within_the_project_are_followed(project):
-    (project / "data").mkdir()
-    (project / ".claude" / "metrics").symlink_to(project / "data")
+def test_the_state_of_a_project_may_as_a_whole_lie_elsewhere(project, tmp_path):
+    (project / ".claude").rmdir()
+    (tmp_path / "elsewhere" / "metrics").mkdir(parents=True)
+    (project / ".claude").symlink_to(tmp_path / "elsewhere")
     assert Workspace(screen=Screen()).state == project / ".claude"
 
 

@@ -132,6 +132,7 @@ class AgentOrchestrator:
         run_id = new_run_id()
         with self._opening:
             plan = self._workspace.plan(self._workspace.workflow(name), task, given=inputs)
+            plans.check(plan)
             context = self._workspace.engine.context(
                 plan, run_id=run_id, jobs=jobs, timeout=timeout, stop_on_error=on_error == "stop"
             )

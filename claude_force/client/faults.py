@@ -37,14 +37,13 @@ TRY_LATER = frozenset({429, 503, 529})
 _NEVER_AGAIN = frozenset({400, 401, 402, 403, 404, 405, 413, 422})
 _AGAIN = frozenset({408, 409, 429})
 _HINTS = {
+    400: "change what it names; --dry-run shows the whole request",
     401: "check ANTHROPIC_API_KEY or ANTHROPIC_AUTH_TOKEN",
     402: "check the billing of your organisation in the Claude Console",
     403: "the key may not do this: check its workspace and permissions in the Claude Console",
     404: "check the model's name with 'claude-force list models', and ANTHROPIC_BASE_URL if it is set",
     413: "send less: fewer or smaller files",
     429: "try again later, or with fewer calls at once",
-    503: "try again later",
-    529: "try again later",
 }
 
 
@@ -118,16 +117,20 @@ def _error(
     kind = _identifier(details.get("type")) or ""
     spent = mapping(details.get("details")).get("error_code") in SPEND_LIMITS
     label = " ".join(part for part in (str(status), kind) if part)
-    hint = "raise the spend limit in the Claude Console, or wait for the next month" if spent else _HINTS.get(status)
+    hint = "raise the spend limit in the Claude Console, or wait for the next month" if spent else _hint(status)
     return _class(status, spent)(
         f"the API answered {label}" + (f": {text}" if text else "") + (f" ({request_id})" if request_id else ""),
         status=status,
         kind=kind,
         request_id=request_id,
         retry_after=retry_after,
-        hint=hint or "",
+        hint=hint,
         retryable=not spent and _retryable(status, should_retry),
     )
+
+
+def _hint(status: int) -> str:
+    return _HINTS.get(status) or ("try again later" if _retryable(status, None) else _HINTS[400])
 
 
 def _class(status: int, spent: bool) -> type[ApiError]:

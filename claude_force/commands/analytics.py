@@ -6,6 +6,7 @@ import json
 import time
 
 from ..errors import Busy, ForceError, UsageError, reason
+from ..project.naming import default_model
 from ..records import Result
 from ..reports import analytics as report
 from ..reports.table import plural
@@ -35,7 +36,7 @@ def summary_options(parser: ArgumentParser) -> None:
 def summary(args: Namespace, workspace: Workspace) -> Result:
     """Sum up all executions: how many went well, how long they took, what they cost, what the cache saved."""
     sums = _gathered(args, workspace)
-    data = report.summary(sums, workspace.settings.default_model, workspace.settings.prices)
+    data = report.summary(sums, default_model(workspace.settings).id, workspace.settings.prices)
     flat = {name: value for name, value in data.items() if not isinstance(value, list | dict)}
     shown = report.summary_text(data, width=workspace.screen.page, blocks=workspace.screen.draws_blocks)
     return _result(args, data, [flat], shown)

@@ -83,7 +83,7 @@ def _facts(figure: Figure) -> dict[str, Any]:
 
 def _shown(figures: Sequence[Figure]) -> str:
     headings = ("WHAT", "OURS", "FLOOR", "UNIT", "RATIO", "MIDDLE HALF", "TARGET", "")
-    return table(headings, [_row(figure) for figure in figures], width=1000)
+    return table(headings, [_row(figure) for figure in figures], numbers=("OURS", "FLOOR", "RATIO"))
 
 
 def _row(figure: Figure) -> tuple[str, ...]:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _HEADINGS = ("SCOPE", "LIMIT", "SPENT", "RESERVED", "UNCERTAIN", "LEFT", "RESETS")
 _CALLS = ("CALL", "DAY", "RUN", "STEP", "AGENT", "CHARGED")
+_AMOUNTS = _HEADINGS[1:-1]
 
 
 def show(args: Namespace, workspace: Workspace) -> Result:
@@ -41,7 +42,8 @@ def show(args: Namespace, workspace: Workspace) -> Result:
         for account in found
         for standing in _standings(account, always if account is found[0] else {})
     ]
-    rows = [_cells(account, standing) for account, standing in standings]
+    places, *amounts, ends = zip(*(_cells(account, standing) for account, standing in standings), strict=True)
+    rows = list(zip(places, *map(_in_line, amounts), ends, strict=True))
     calls = _calls(found)
     data = {
         "schema_version": 1,
@@ -50,7 +52,8 @@ def show(args: Namespace, workspace: Workspace) -> Result:
     }
     width = workspace.screen.page
     told = [text for whose, some in calls.items() for text in _told(_open(some), whose, found[0].whose, width)]
-    return Result(data, "\n\n".join([table(_HEADINGS, rows, width=width), *told, *_unlisted(found)]))
+    shown = table(_HEADINGS, rows, width=width, numbers=_AMOUNTS, texts=("SCOPE",))
+    return Result(data, "\n\n".join([shown, *told, *_unlisted(found)]))
 
 
 def _calls(accounts: Sequence[Account]) -> dict[str, list[UncertainCall]]:
@@ -111,11 +114,18 @@ def _call_facts(call: UncertainCall, whose: str) -> dict[str, Any]:
 def _told(unsettled: Sequence[UncertainCall], whose: str, own: str, width: int) -> list[str]:
     if not unsettled:
         return []
-    rows = [(c.ref, c.day, c.run_id, c.step, c.agent, dollars(c.charged)) for c in unsettled]
+    charged = _in_line([dollars(call.charged) for call in unsettled])
+    rows = [(c.ref, c.day, c.run_id, c.step, c.agent, amount) for c, amount in zip(unsettled, charged, strict=True)]
     hint = "to put in the true figure: claude-force budget settle CALL --at USD"
     place = "" if whose == own else " in other projects, under the caps over all of them"
     told = f"{plural(len(rows), 'call')} of unknown cost{place}, charged at the worst case; {hint}"
-    return [told, table(_CALLS, rows, width=width)]
+    return [told, table(_CALLS, rows, width=width, numbers=("CHARGED",), texts=("STEP", "AGENT"))]
+
+
+def _in_line(column: Sequence[str]) -> list[str]:
+    """Return amounts with as many decimals as the longest of them has."""
+    decimals = max(len(amount.partition(".")[2]) for amount in column)
+    return [amount.ljust(amount.find(".") + 1 + decimals, "0") if "." in amount else amount for amount in column]
 
 
 def set_cap_options(parser: ArgumentParser) -> None:

@@ -63,7 +63,7 @@ def completion_options(parser: ArgumentParser) -> None:
     """Add the options of `completion`; the names are for the scripts, not for people."""
     parser.epilog = 'for example in ~/.bashrc: eval "$(claude-force completion bash)"'
     wanted = parser.add_mutually_exclusive_group(required=True)
-    wanted.add_argument("shell", metavar="SHELL", nargs="?", choices=tuple(_SCRIPTS), help="bash, zsh or fish")
+    wanted.add_argument("shell", metavar="|".join(_SCRIPTS), nargs="?", choices=tuple(_SCRIPTS), help="the shell")
     wanted.add_argument("--names", choices=tuple(NAMES), help=argparse.SUPPRESS)
 
 

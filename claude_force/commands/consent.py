@@ -24,7 +24,8 @@ def ask(what: str, workspace: Workspace) -> None:
     Raises UsageError where there is nobody to ask, ForceError for any reply but yes.
     """
     if sys.stdin is None or not sys.stdin.isatty() or workspace.screen.quiet:
-        raise UsageError(f"nobody to ask whether to remove {what}", hint="say so with --yes")
+        why = "with -q nobody is asked" if workspace.screen.quiet else "stdin is no terminal"
+        raise UsageError(f"{why}, so nothing was removed: {what}", hint="say so with --yes")
     workspace.screen.note(f"remove {what}? [y/N]")
     if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
-        raise ForceError(f"{what} stay: the reply was not yes")
+        raise ForceError(f"nothing was removed, since the reply was not yes: {what}")

@@ -179,7 +179,8 @@ def _reached(far: Endpoint, settings: Settings) -> Iterator[Check]:
     try:
         date = _date(patient)
     except ForceError as error:
-        yield Check("address", "problem", error.message, error.hint or "check the network, the address and the proxy")
+        hint = "" if "doctor" in error.hint else error.hint
+        yield Check("address", "problem", error.message, hint or "check the network, DNS and the proxy (HTTPS_PROXY)")
         return
     yield Check("address", "ok", f"{far.url} answers in {(time.monotonic() - started) * 1000:.0f} ms")
     if (told := clock(date, time.time())) is not None:

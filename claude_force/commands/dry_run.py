@@ -11,13 +11,14 @@ from ..running import plan as plans
 from ..running import prefixes
 from ..running.spending import worst_case
 from ..workflow import dag
+from ..workflow.definition import used_names
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from typing import Any
 
-    from ..records import Request
+    from ..records import Request, Step
     from ..running.plan import Plan
     from ..running.prefixes import Prefix
     from ..settings.config import Settings
@@ -67,7 +68,22 @@ def preview(
 def _items(job: plans.Job) -> Sequence[plans.Item | None]:
     if job.step.foreach is None:
         return [None]
-    return [plans.Item(f"(an item of {job.step.foreach})", quoted=True)] if job.items is None else job.items
+    return [_unknown(job.step)] if job.items is None else job.items
+
+
+def _unknown(step: Step) -> plans.Item:
+    """Return what stands for an item that an answer is going to list, with all that the step names of it."""
+    note = f"(an item of {step.foreach})"
+    value: dict[str, Any] = {}
+    for name in (name for name in used_names(step) if name.startswith("item.")):
+        *outer, last = name.split(".")[1:]
+        inner = value
+        for key in outer:
+            found = inner.get(key)
+            inner[key] = found if isinstance(found, dict) else {}
+            inner = inner[key]
+        inner.setdefault(last, note)
+    return plans.Item(value or note, quoted=True)
 
 
 def _skipped(plan: Plan) -> list[str]:

@@ -7,7 +7,6 @@ import sys
 from argparse import ArgumentTypeError
 from pathlib import Path
 
-from .. import attachments
 from ..errors import UsageError, ValidationError
 from ..project import locations
 from ..records import Document
@@ -15,10 +14,11 @@ from ..records import Document
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from typing import Any
 
     from ..project.workspace import Workspace
+    from ..records import Workflow
 
 
 def task_options(parser: ArgumentParser) -> None:
@@ -30,7 +30,7 @@ def task_options(parser: ArgumentParser) -> None:
 
 def run_options(parser: ArgumentParser) -> None:
     """Add the limits of a run."""
-    parser.add_argument("--timeout", type=seconds, metavar="S", help="seconds after which to give up, with status 124")
+    parser.add_argument("--timeout", type=seconds, metavar="T", help=_TIMEOUT)
     routing = parser.add_mutually_exclusive_group()
     routing.add_argument("--auto-model", action="store_true", default=None, help="choose models by the task")
     routing.add_argument("--no-auto-model", dest="auto_model", action="store_false", help="whatever claude.json says")
@@ -40,6 +40,9 @@ def run_options(parser: ArgumentParser) -> None:
     parser.add_argument("--wait", action="store_true", help="sit it out if the API asks to wait for minutes or more")
     parser.add_argument("--max-cost", type=dollars, metavar="USD", help="send no call that could take the run above it")
     parser.add_argument("--dry-run", action="store_true", help="show the exact requests and their cost, send nothing")
+
+
+_TIMEOUT = "give up after so long, in seconds or as in 90s, 5m or 2h, with status 124"
 
 
 def limits(args: Namespace) -> dict[str, Any]:
@@ -57,11 +60,25 @@ def task(args: Namespace) -> str | None:
     given = [t for t in (args.task, args.task_text, args.task_file) if t is not None]
     if len(given) > 1:
         raise UsageError("the task is given more than once", hint="use one of TASK, --task and --task-file")
-    if args.task_file not in {None, "-"}:
-        return _file(args.task_file).text
     if "-" in {args.task, args.task_file}:
-        return _stdin()
-    return args.task if args.task_text is None else str(args.task_text)
+        if "-" in getattr(args, "file", ()):
+            raise UsageError("stdin cannot be the task and -f - at once", hint="give the task in quotes")
+        return trimmed(_stdin())
+    if args.task_file is not None:
+        return trimmed(_file(args.task_file).text)
+    return trimmed(args.task if args.task_text is None else str(args.task_text))
+
+
+def trimmed(text: str | None) -> str | None:
+    """Return a task without the blank lines before it and the white space behind it.
+
+    The same words are the same task then, piped in or not; what indents the first line may be code's.
+    """
+    if text is None:
+        return None
+    kept = text.rstrip()
+    first = len(kept) - len(kept.lstrip())
+    return kept[kept.rfind("\n", 0, first) + 1 :]
 
 
 def workflow_task(args: Namespace, workspace: Workspace) -> str | None:
@@ -84,6 +101,9 @@ def required_task(args: Namespace, workspace: Workspace) -> str:
         _tell_unread(args, workspace)
     elif "-" not in args.file:
         text = piped()
+    if not text and len(args.name.split()) > 1:
+        hint = f'the agent comes before the task, as in: claude-force {args.command} AGENT "{args.name}"'
+        raise UsageError("AGENT is missing", hint=hint)
     return present(text, f'{args.command} {args.name} "Explain …"')
 
 
@@ -97,7 +117,7 @@ def present(text: str | None, example: str) -> str:
 
 def piped() -> str | None:
     """Return what is piped in, None if stdin is closed or a terminal."""
-    return None if sys.stdin is None or sys.stdin.isatty() else _stdin()
+    return None if sys.stdin is None or sys.stdin.isatty() else trimmed(_stdin())
 
 
 def _tell_unread(args: Namespace, workspace: Workspace) -> None:
@@ -146,6 +166,8 @@ def _stdin() -> str:
         raise UsageError("stdin is closed", hint="give the task as an argument")
     if sys.stdin.isatty():
         raise UsageError("stdin is a terminal", hint="pipe the text in, or give it as an argument")
+    from .. import attachments  # with `globs` a fifth of a millisecond, which tasks given as words need not pay
+
     data = sys.stdin.buffer.read(attachments.LARGEST_REQUEST + 1)
     return attachments.text_of(data, "stdin")
 
@@ -156,10 +178,10 @@ def attached(name: str) -> Document:
         if not (text := _stdin()).strip():
             raise UsageError("-f -: stdin is empty", hint="there is nothing to look at, and nothing was sent")
         return Document("stdin", text)
-    return _file(name)
+    return _file(name, "; a task goes before -f, or after --")
 
 
-def _file(name: str) -> Document:
+def _file(name: str, otherwise: str = "") -> Document:
     """Return the file `name`, relative to the working directory; raises ValidationError, telling where it does lie."""
     if not os.path.lexists(name) and not os.path.isabs(name):
         here = locations.working_directory()
@@ -170,8 +192,10 @@ def _file(name: str) -> Document:
         elif set("*?[") & set(name):
             hint = "without quotes, the shell finds the files of a glob"
         elif len(name.split()) > 1 or not os.path.splitext(name)[1]:
-            hint = f"{hint}; a task goes before -f, or after --"
+            hint += otherwise
         raise ValidationError(f"cannot read {name}: no such file or directory", hint=hint)
+    from .. import attachments  # as above
+
     return attachments.read(Path(name), name)
 
 
@@ -185,6 +209,17 @@ def inputs(pairs: Sequence[str]) -> dict[str, str]:
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise UsageError(f"--input {twice} is given more than once", hint="several files are named by one glob")
     return dict(pair.split("=", 1) for pair in pairs)
+
+
+def refuse_empty(values: Mapping[str, str], source: Workflow) -> None:
+    """Raise UsageError if an input of `source` has no value that says by itself which files a step is about."""
+    from ..workflow.templates import sole_name  # as planning needs in any case
+
+    patterns = (text for step in source.steps for text in (*step.files, step.foreach) if isinstance(text, str))
+    alone = set(map(sole_name, patterns))
+    for name, value in values.items():
+        if not value.strip() and f"input.{name}" in alone:
+            raise UsageError(f"the input '{name}' is empty", hint="name files by it, or leave it out for its default")
 
 
 def word(text: str) -> str:
@@ -226,22 +261,28 @@ def dollars(text: str) -> float:
 
 
 def days(text: str) -> float:
-    """Return the age from 0 that an option was given."""
-    try:
-        age = float(text)
-    except ValueError:
-        age = -1
+    """Return in days the age from 0 that an option was given, `30` or `30d`."""
+    age = _span(text, unit="d") / 86_400
     if not 0 <= age < 1_000_000:
-        raise ArgumentTypeError(f"expected a number of days, got '{text}'")
+        raise ArgumentTypeError(f"expected a number of days, or a time span such as 36h or 2w, got '{text[:60]}'")
     return age
 
 
 def seconds(text: str) -> float:
-    """Return the time span above 0 that an option was given, `30` or `30s`."""
+    """Return in seconds the time span above 0 that an option was given, `30` or `5m`."""
+    span = _span(text)
+    if not 0 < span < _LONGEST:
+        raise ArgumentTypeError(
+            f"expected seconds above 0, or a time span such as 90s, 5m, 2h or 1d, got '{text[:60]}'"
+        )
+    return span
+
+
+def _span(text: str, unit: str = "s") -> float:
+    """Return in seconds what `durations.seconds` does, -1 for what is no span of time."""
+    from .. import durations  # which few runs need
+
     try:
-        seconds = float(text.removesuffix("s"))
+        return durations.seconds(text, unit=unit)
     except ValueError:
-        seconds = 0
-    if not 0 < seconds < _LONGEST:
-        raise ArgumentTypeError(f"expected a number of seconds above 0, got '{text[:60]}'")
-    return seconds
+        return -1

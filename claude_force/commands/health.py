@@ -13,17 +13,17 @@ from contextlib import closing
 from ..errors import ForceError, reason
 from ..frozen import dataclass, replace
 from ..reports.table import plural, quoted
-from ..stores import index, memory, shelf, state
+from ..stores import index, memory, shelf, spent, state
 from ..stores.history import count
 from ..stores.manifest import RESTORE, Manifest
 from ..stores.metrics import FILE, is_finished, pieces, records
-from ..stores.sqlite import is_damage
+from ..stores.sqlite import JOURNAL, Schema, decoding, is_damage, look
 from ..stores.tally import Tally
 from .machine import Check
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from ..project.workspace import Workspace
@@ -35,14 +35,20 @@ TAIL_BYTES = 256 << 10
 """How much of the end of `executions.jsonl` is read."""
 
 
+_INDEX = Schema([()] * index.VERSION, 0x43464D49, plain=r"\w+\b")
+"""What the index of analytics may hold; it is derived, and any tables in which nothing can run are let pass."""
+
+
 @dataclass(frozen=True)
 class Database:
-    """Where a SQLite file lies, the newest version of its tables that we know, and what helps if it is damaged."""
+    """Where a SQLite file lies, what it is to hold, and what helps if it is damaged."""
 
     name: str
     path: Path
-    version: int
+    schema: Schema
     remedy: str
+    check: Callable[[sqlite3.Connection], object] = lambda _: None
+    """Raises DatabaseError for rows that its store refuses."""
 
 
 def health(workspace: Workspace) -> Iterator[Check]:
@@ -60,7 +66,7 @@ def health(workspace: Workspace) -> Iterator[Check]:
 def _cache(directory: Path, key: Path) -> Iterator[Check]:
     path = directory / "responses.db"
     remedy = "claude-force cache verify: sets it aside, and answers are asked for anew"
-    yield _database(Database("cache", path, shelf.VERSION, remedy))
+    yield _database(Database("cache", path, shelf.SCHEMA, remedy))
     yield from _set_aside("cache", path, "")
     if _is_exposed(key):
         yield Check("cache key", "problem", f"others may read {key}: the cache is not used", f"rm {quoted(key)}")
@@ -68,14 +74,14 @@ def _cache(directory: Path, key: Path) -> Iterator[Check]:
 
 def _memory(path: Path) -> Iterator[Check]:
     remedy = f"sqlite3 {quoted(path)} .recover: shows what can be saved; the next run sets it aside and begins anew"
-    yield _database(Database("memory", path, memory.VERSION, remedy))
+    yield _database(Database("memory", path, memory.SCHEMA, remedy))
     yield from _set_aside("memory", path, "sqlite3 FILE .recover shows what can be saved; then: ")
 
 
 def _limits(name: str, path: Path) -> Iterator[Check]:
     if os.path.lexists(path):
         remedy = f"move {quoted(path)} away with the -wal and -shm beside it: what was spent is then forgotten"
-        yield _database(Database(name, path, state.VERSION, remedy))
+        yield _database(Database(name, path, state.SCHEMA, remedy, spent.check))
         yield from _set_aside(name, path, "")
 
 
@@ -102,37 +108,39 @@ def _fault(database: Database) -> tuple[str, str]:
     if path.is_symlink() or not path.is_file():
         return "is no file", f"move {quoted(path)} away"
     os.close(os.open(path, os.O_RDWR))
-    version, damage = _looked_into(path)
-    if damage:
-        return f"is damaged: {damage}", database.remedy
-    if version > database.version:
-        found = f"was made by a newer version: its tables are of version {version}, not {database.version}"
-        return found, f"update claude-force, or move {quoted(path)} away with the -wal and -shm beside it"
-    return "", ""
+    try:
+        damage = _looked_into(database)
+    except sqlite3.NotSupportedError as error:
+        remedy = f"update claude-force, or move {quoted(path)} away with the -wal and -shm beside it"
+        return f"cannot be used: {error}", remedy
+    if damage == JOURNAL:  # whose harm would be done by any program that opens the file
+        return f"cannot be used: {damage}", f"rm -r {quoted(f'{path}-journal')}"
+    return (f"is damaged: {damage}", database.remedy) if damage else ("", "")
 
 
-def _looked_into(path: Path) -> tuple[int, str]:
-    """Return the version of the tables, and '' or what is damaged; raises sqlite3.Error where it cannot be told."""
+def _looked_into(database: Database) -> str:
+    """Return what is damaged, '' if nothing is; raises sqlite3.Error where it cannot be told."""
+    path = database.path
     while True:
         before = path.stat().st_mtime_ns
-        found = _asked(path)
-        if not found[1] or path.stat().st_mtime_ns == before:  # or somebody wrote while it was read without a lock
-            return found
+        damage = _asked(database)
+        if not damage or path.stat().st_mtime_ns == before:  # or somebody wrote while it was read without a lock
+            return damage
 
 
-def _asked(path: Path) -> tuple[int, str]:
-    # without a log nobody has it open; with one, not even the shared memory beside it is written to
-    how = "mode=ro&readonly_shm=1" if path.with_name(f"{path.name}-wal").exists() else "immutable=1"
+def _asked(database: Database) -> str:
+    small = database.path.stat().st_size <= SMALL_BYTES
     try:
-        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?{how}", uri=True)) as connection:
-            (version,) = connection.execute("PRAGMA user_version").fetchone()
-            query = "PRAGMA quick_check(1)" if path.stat().st_size <= SMALL_BYTES else "SELECT 'ok' FROM sqlite_master"
+        with closing(look(database.path, database.schema)) as connection, decoding():
+            query = "PRAGMA quick_check(1)" if small else "SELECT 'ok' FROM sqlite_master"
             (found,) = connection.execute(query).fetchone() or ("ok",)
+            if connection.execute("PRAGMA user_version").fetchone() == (database.schema.version,):
+                database.check(connection)
     except sqlite3.Error as error:
         if not is_damage(error):
             raise
-        return 0, str(error)
-    return version, "" if found == "ok" else found
+        return str(error)
+    return "" if found == "ok" else str(found)
 
 
 def _set_aside(name: str, path: Path, advice: str) -> Iterator[Check]:
@@ -169,7 +177,7 @@ def _metrics(directory: Path) -> Iterator[Check]:
     derived = directory / index.FILE
     if os.path.lexists(derived):
         remedy = f"rm -r {quoted(derived)}*: it is built anew"
-        check = _database(Database("metrics index", derived, index.VERSION, remedy))
+        check = _database(Database("metrics index", derived, _INDEX, remedy))
         yield check if check.status == "ok" else replace(check, remedy=remedy)  # also of what is no file, or newer
 
 

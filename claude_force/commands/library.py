@@ -12,6 +12,7 @@ from ..reports.table import first_line, table
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
+    from collections.abc import Sequence
     from typing import Any
 
     from ..project.workspace import Workspace
@@ -23,15 +24,14 @@ def list_agents(args: Namespace, workspace: Workspace) -> Result:
     agents = workspace.agents()
     data = [_entry(a, model=a.model, effort=a.effort, skills=list(a.skills)) for a in agents]
     rows = [(a.name, a.model or "inherit", a.source, first_line(a.description)) for a in agents]
-    return Result(data, table(("AGENT", "MODEL", "SOURCE", "DESCRIPTION"), rows, width=workspace.screen.page))
+    return Result(data, _listed(("AGENT", "MODEL", "SOURCE", "DESCRIPTION"), rows, workspace))
 
 
 def list_skills(args: Namespace, workspace: Workspace) -> Result:
     """List the skills."""
     skills = shelf.list_skills(workspace.shelves, warn=workspace.screen.warn)
     rows = [(s.name, s.source, first_line(s.description)) for s in skills]
-    text = table(("SKILL", "SOURCE", "DESCRIPTION"), rows, width=workspace.screen.page)
-    return Result([_entry(s) for s in skills], text)
+    return Result([_entry(s) for s in skills], _listed(("SKILL", "SOURCE", "DESCRIPTION"), rows, workspace))
 
 
 def list_workflows(args: Namespace, workspace: Workspace) -> Result:
@@ -39,7 +39,7 @@ def list_workflows(args: Namespace, workspace: Workspace) -> Result:
     found = workspace.workflows()
     rows = [(w.name, str(len(w.steps)), w.source, first_line(w.description)) for w in found]
     data = [_entry(w, steps=[s.id for s in w.steps]) for w in found]
-    return Result(data, table(("WORKFLOW", "STEPS", "SOURCE", "DESCRIPTION"), rows, width=workspace.screen.page))
+    return Result(data, _listed(("WORKFLOW", "STEPS", "SOURCE", "DESCRIPTION"), rows, workspace))
 
 
 def list_models_options(parser: ArgumentParser) -> None:
@@ -53,7 +53,8 @@ def list_models(args: Namespace, workspace: Workspace) -> Result:
     if not args.all:
         rows = [row for row in rows if row["lifecycle"] != "retired"]
     headings = ("MODEL", "SHORT", "INPUT", "OUTPUT", "CACHE READ", "CONTEXT", "MAX OUTPUT", "STATE")
-    listed = table(headings, [_model_row(row) for row in rows], width=workspace.screen.page)
+    cells = [_model_row(row) for row in rows]
+    listed = table(headings, cells, width=workspace.screen.page, numbers=headings[2:7], texts=("SHORT",))
     note = f"Prices in USD per million tokens, as of {models.price_version()}."
     return Result(rows, f"{listed}\n\n{note}{'' if args.all else ' Retired models: --all.'}")
 
@@ -107,10 +108,10 @@ def show_workflow(args: Namespace, workspace: Workspace) -> Result:
     inputs = [{"name": i.name, "default": i.default, "description": i.description} for i in found.inputs]
     rows = [(s.id, s.agent, ", ".join(s.dependencies), first_line(s.task)) for s in found.steps]
     given = [f"  --input {i.name}={'…' if i.default is None else i.default}  {i.description}" for i in found.inputs]
-    width = workspace.screen.page
     task = found.task and f"task: {found.task}"
     parts = [f"{found.name}: {found.description}", f"source: {found.source}, {found.path}", task, "\n".join(given)]
-    parts.append(table(("STEP", "AGENT", "AFTER", "TASK"), rows, width=width))
+    headings = ("STEP", "AGENT", "AFTER", "TASK")
+    parts.append(table(headings, rows, width=workspace.screen.page, texts=headings))
     return Result(
         _entry(found, task=found.task or None, inputs=inputs, steps=steps), "\n\n".join(p for p in parts if p)
     )
@@ -129,6 +130,11 @@ def graph(args: Namespace, workspace: Workspace) -> Result:
     edges = [[d, s.id] for s in found.steps for d in s.dependencies]
     data = {"workflow": found.name, "steps": [s.id for s in found.steps], "edges": edges, "text": text}
     return Result(data, text)
+
+
+def _listed(headings: Sequence[str], rows: Sequence[Sequence[str]], workspace: Workspace) -> str:
+    texts = (headings[0], "DESCRIPTION")
+    return table(headings, rows, width=workspace.screen.page, numbers=("STEPS",), texts=texts)
 
 
 def _entry(item: Agent | Skill | Workflow, **more: Any) -> dict[str, Any]:

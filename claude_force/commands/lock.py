@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import shlex
 
-from .. import models
 from ..errors import ConfigError, ForceError, NotFound, UsageError, ValidationError, reason
 from ..files import private_directory, require_regular, write_atomic
 from ..frozen import dataclass
 from ..library import lookup
+from ..project.naming import default_model
 from ..records import Result
 from ..reports.table import one_line, plural
 from ..running import lockfile
@@ -53,6 +53,9 @@ def lock(args: Namespace, workspace: Workspace) -> Result:
     path = _path(workspace)
     locked = _locked(path, _command(args.names)) if args.check else _former(path, workspace)
     now = _lock_of(args.names, workspace) if args.names else _lock_of_all(locked, workspace)
+    if workspace.state == workspace.home and not (args.check or any(now[kind] for kind in lockfile.KINDS)):
+        hint = "go to its directory, or name what to lock"
+        raise UsageError("there is no project here, and nothing to lock", hint=hint)
     if args.names and locked:
         now = lockfile.merged(locked, now)
     if args.check:
@@ -111,7 +114,7 @@ def _former(path: Path, workspace: Workspace) -> Lock | None:
 
 
 def _default_model(workspace: Workspace) -> str:
-    return models.find(workspace.settings.default_model, prices=workspace.settings.prices)[0].id
+    return default_model(workspace.settings).id
 
 
 def _plans(chosen: _Chosen, workspace: Workspace) -> Iterator[Plan]:
@@ -121,7 +124,8 @@ def _plans(chosen: _Chosen, workspace: Workspace) -> Iterator[Plan]:
         try:
             plan = lockfile.resolved(source, workspace.plan)
         except UsageError as error:
-            raise error.within(f"workflow '{source.name}'") from None
+            where = f"workflow '{source.name}'"
+            raise error if where in error.message else error.within(where) from None
         agents |= dict.fromkeys(job.agent.name for job in plan.jobs.values())
         yield plan
     for name in agents:

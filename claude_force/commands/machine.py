@@ -42,7 +42,7 @@ def machine(workspace: Workspace) -> Iterator[Check]:
     yield Check("python", "ok", f"{sys.version.split()[0]}, {sys.executable}; claude-force {__version__}")
     yield encoding(workspace.screen.stdout.encoding)
     yield _home(workspace.home)
-    yield from _state(workspace.state)
+    yield from _state(workspace.state, is_project=workspace.state != workspace.home)
     place = _existing(workspace.state)
     yield space(_free_bytes(place), place)
 
@@ -109,7 +109,7 @@ def _home(home: Path) -> Check:
     return Check("home", "ok", str(home) if home.is_dir() else f"{home}, made when it is needed")
 
 
-def _state(state: Path) -> Iterator[Check]:
+def _state(state: Path, *, is_project: bool) -> Iterator[Check]:
     place = _existing(state)
     if not state.is_dir() and state.exists():
         yield Check("project", "problem", f"{state} is no directory", "move that file away")
@@ -119,7 +119,7 @@ def _state(state: Path) -> Iterator[Check]:
         remedy = f"chmod go-w {quoted(state)}: who can write there decides what your agents do"
         yield Check("project", "warning", f"{state} can be written by others", remedy)
     else:
-        yield Check("project", "ok", str(state))
+        yield Check("project", "ok", str(state) if is_project else f"none here: what is run is kept in {state}")
     exposed = [p for name in _STATE if (p := state / name).exists() and p.stat().st_mode & 0o077]
     if exposed:
         names = ", ".join(p.name for p in exposed)

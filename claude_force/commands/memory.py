@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ..project.workspace import Workspace
-    from ..stores.memory import AgentMemory, Session
+    from ..stores.memory import AgentMemory
+    from ..stores.sessions import Session
 
 
 def search_options(parser: ArgumentParser) -> None:
@@ -83,7 +84,7 @@ def stats(args: Namespace, workspace: Workspace) -> Result:
     tasks = [(task["task_hash"], f"{task['sessions']:,}", first_line(task["task"])) for task in found["repeated_tasks"]]
     parts = [
         f"{plural(found['sessions'], 'session')}, {found['success_rate']:.1%} successful",
-        agents and _listed(("AGENT", "SESSIONS", "SUCCESS"), agents, workspace),
+        agents and _listed(("AGENT", "SESSIONS", "RATE"), agents, workspace),
         tasks and _listed(("HASH", "TIMES", "REPEATED TASK"), tasks, workspace),
     ]
     return Result({"schema_version": 1, **found}, "\n\n".join(part for part in parts if part))
@@ -98,8 +99,9 @@ def prune_options(parser: ArgumentParser) -> None:
 def prune(args: Namespace, workspace: Workspace) -> Result:
     """Remove old sessions, if the user says yes."""
     days = workspace.settings.memory_retention_days if args.older_than is None else args.older_than
-    if workspace.stores.memory.recent(1) and not args.yes:
-        consent.ask(f"the sessions older than {days:g} days", workspace)
+    old = workspace.stores.memory.count_older(days)
+    if old and not args.yes:
+        consent.ask(f"{plural(old, 'session')} older than {days:g} days", workspace)
     removed = workspace.stores.memory.prune(days)
     _complain(workspace.stores.memory, "changed")
     return Result({"schema_version": 1, "success": True, "removed": removed}, f"removed {plural(removed, 'session')}")
@@ -126,6 +128,7 @@ def _complain(memory: AgentMemory, what: str) -> None:
 
 
 _HEADINGS = ("ID", "TIME", "AGENT", "SUCCESS", "TASK")
+_NUMBERS = ("SCORE", "ID", "SESSIONS", "RATE", "TIMES")
 
 
 def _filters(parser: ArgumentParser, *, limit: int) -> None:
@@ -139,7 +142,8 @@ def _cells(session: Session) -> tuple[str, ...]:
 
 
 def _listed(headings: Sequence[str], rows: Sequence[Sequence[str]], workspace: Workspace) -> str:
-    return table(headings, rows, width=workspace.screen.page) if rows else ""
+    texts = ("AGENT", "TASK", "REPEATED TASK")
+    return table(headings, rows, width=workspace.screen.page, numbers=_NUMBERS, texts=texts) if rows else ""
 
 
 def _facts(sessions: Sequence[Session]) -> list[dict[str, Any]]:

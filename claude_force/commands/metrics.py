@@ -24,7 +24,7 @@ def rollup_options(parser: ArgumentParser) -> None:
 
 
 def rollup(args: Namespace, workspace: Workspace) -> Result:
-    """Sum up the executions that are older than metrics.retention_days; says nothing unless asked with -v or --json."""
+    """Sum up the executions that are older than metrics.retention_days; tells only a terminal, unless asked to."""
     from ..stores.rollups import Rollups
 
     days = workspace.settings.metrics_retention_days
@@ -34,8 +34,9 @@ def rollup(args: Namespace, workspace: Workspace) -> Result:
         raise _explained(error) from None
     except ValueError as error:
         raise ForceError(str(error), hint="see: claude-force metrics verify") from None
-    if workspace.screen.verbose:
-        workspace.screen.note(f"rolled up {plural(done['executions'], 'execution')}, {money(done['cost'])}")
+    if workspace.screen.verbose or workspace.screen.streams:
+        rolled = f"rolled up {plural(done['executions'], 'execution')}, {money(done['cost'])}"
+        workspace.screen.note(rolled if done["executions"] else f"nothing to roll up: all is of the last {days:g} days")
     data = {
         "schema_version": SCHEMA_VERSION,
         "success": True,
@@ -93,7 +94,8 @@ def _text(audit: Audit) -> str:
     for name, row in audit.accounts.items():
         of = dict(zip(COUNTERS, counters(row), strict=True))
         rows.append((name, *(f"{of[key]:,}" for key in _SHOWN[:3]), *(f"${of[key] / 1e9:,.6f}" for key in _SHOWN[3:])))
-    parts = [table(("ACCOUNT", *(key.upper() for key in _SHOWN)), rows)]
+    headings = tuple(key.upper() for key in _SHOWN)
+    parts = [table(("ACCOUNT", *headings), rows, numbers=headings)]
     if audit.damaged:
         parts.append(f"damaged lines of executions.jsonl: {', '.join(map(str, audit.damaged))}")
     parts += audit.problems or ["all accounts agree"]

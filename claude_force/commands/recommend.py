@@ -35,7 +35,8 @@ def recommend(args: Namespace, workspace: Workspace) -> Result:
         workspace.screen.note("no agent fits this task; claude-force list agents shows what there is")
         return Result(data, exit_code=1)
     rows = [(choice.agent, f"{choice.confidence:.0%}", choice.reason) for choice in found]
-    return Result(data, table(("AGENT", "CONFIDENCE", "REASON"), rows, width=workspace.screen.page))
+    headings, width = ("AGENT", "CONFIDENCE", "REASON"), workspace.screen.page
+    return Result(data, table(headings, rows, width=width, numbers=("CONFIDENCE",), texts=("AGENT", "REASON")))
 
 
 def _found(task: str, args: Namespace, workspace: Workspace) -> Sequence[Choice]:

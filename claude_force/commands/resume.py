@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
+
 from ..errors import UsageError
 from ..frozen import dataclass, replace
 from ..project import recording
@@ -34,6 +36,23 @@ class Resumed:
     def tape(self, plan: Plan) -> Tape:
         """Return the journal as the run that follows `plan` uses it."""
         return Tape(self.past, journal=self.journal, plan=plan)
+
+    def as_begun(self, args: Namespace, notice: Callable[[str], object]) -> Namespace:
+        """Return `args` with the options under which the run was begun, where they say nothing themselves.
+
+        `notice` is told which these are.
+        """
+        options = self.past.sessions[-1].plan.get("options", {})
+        taken: dict[str, object] = {}
+        if not (args.refresh or args.no_cache):
+            taken |= {name: True for name in ("refresh", "no_cache") if options.get(name)}
+        if args.max_cost is None and options.get("max_cost") is not None:
+            taken["max_cost"] = options["max_cost"]
+        if args.on_error is None and not options.get("stop_on_error", True):
+            taken["on_error"] = "continue"
+        if taken:
+            notice(f"as it was begun: {', '.join(_spelled(name, value) for name, value in taken.items())}")
+        return Namespace(**{**vars(args), **taken})
 
 
 def resume(
@@ -74,6 +93,11 @@ def resume(
     old = {name[6:]: text for name, text in texts.items() if name.startswith("input ")}
     told = Resumed(journal, past, source, texts.get("task", "") if task is None else task, old | dict(inputs), files)
     return told if workspace.auto_model is False else replace(told, source=_with_models(told, workspace.agent))
+
+
+def _spelled(name: str, value: object) -> str:
+    option = f"--{name.replace('_', '-')}"
+    return option if value is True else f"{option} {value}"
 
 
 def _with_models(resumed: Resumed, find_agent: Callable[[str], Agent]) -> Workflow:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from .. import models, prompt
 from ..frozen import replace
+from ..project.naming import default_model
 from ..project.router import router
 from ..records import Result, Step, Usage, Workflow
-from ..reports.table import money, table
+from ..reports.table import amounts, table
 from ..routing import TIERS
 from ..running import plan as plans
 from . import given
@@ -40,7 +41,7 @@ def route(args: Namespace, workspace: Workspace) -> Result:
     found = router(workspace)({"task": task}, sum(len(file.text) for file in files), agent, step)
     source = Workflow(agent.name, (replace(step, model=found.model),), source="agent")
     plan = workspace.plan(source, task, files=files)
-    default = agent.model or workspace.settings.default_model
+    default = agent.model or default_model(workspace.settings).id
     costs = _costs(plan, found, default, workspace.settings.prices)
     if not args.model and not workspace.settings.routing_auto:
         workspace.screen.note(f"routing.auto is off: a run takes {default} unless it is given --auto-model")
@@ -96,17 +97,17 @@ def _facts(agent: str, found: Route, costs: Sequence[Mapping[str, Any]]) -> dict
 
 def _text(found: Route, costs: Sequence[Mapping[str, Any]], width: int) -> str:
     chosen = next(row for row in costs if row["chosen"])
-    rows = [_row(row, chosen) for row in costs]
+    column = amounts([None if row["estimated_cost"] is None else round(row["estimated_cost"] * 1e9) for row in costs])
+    rows = [_row(row, amount, chosen) for row, amount in zip(costs, column, strict=True)]
     headings = ("MODEL", "TOKENS IN", "OUT", "COST", "AGAINST", "")
     why = "\n".join(f"  {reason}" for reason in found.reasons)
-    listed = table(headings, rows, width=width)
+    listed = table(headings, rows, width=width, numbers=headings[1:-1])
     return f"{chosen['model']} (confidence {found.confidence:.1f})\n{why}\n\n{listed}"
 
 
-def _row(row: Mapping[str, Any], chosen: Mapping[str, Any]) -> tuple[str, ...]:
+def _row(row: Mapping[str, Any], amount: str, chosen: Mapping[str, Any]) -> tuple[str, ...]:
     cost, base = row["estimated_cost"], chosen["estimated_cost"]
     against = f"{cost / base:.3g}x" if cost is not None and base else ""
     marks = [name for name in ("chosen", "default") if row[name]]
-    amount = money(None if cost is None else round(cost * 1e9))
     tokens = (f"{row['estimated_input_tokens']:,}", f"{row['expected_output_tokens']:,}")
     return (row["model"], *tokens, amount, against, ", ".join(marks))

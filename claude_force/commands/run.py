@@ -6,10 +6,10 @@ import json
 from contextlib import closing
 
 from ..errors import ForceError, Interrupted, UsageError
+from ..frozen import replace
 from ..project import recording
 from ..project.recording import new_run_id
 from ..records import EFFORTS, Result
-from ..reports import timeline
 from ..reports.result import of_agent, of_workflow, verdict
 from ..reports.table import duration, money, plural
 from ..running import plan as plans
@@ -115,7 +115,7 @@ def workflow_options(parser: ArgumentParser) -> None:
     pace.add_argument("--sequential", action="store_true", help="one step after the other")
     pace.add_argument("--jobs", type=given.positive, metavar="N", help="steps side by side at most")
     parser.add_argument("--input", action="extend", nargs="+", default=[], metavar="K=V", help="values for the inputs")
-    parser.add_argument("--on-error", choices=("stop", "continue"), default="stop", help="what a failed step means")
+    parser.add_argument("--on-error", choices=("stop", "continue"), help="what a failed step means (stop)")
     parser.add_argument("-o", "--output", metavar="DIR", help="write each step's answer and result.json to DIR")
     given.run_options(parser)
     scheduled.options(parser)
@@ -128,18 +128,21 @@ def workflow(args: Namespace, workspace: Workspace) -> Result:
     workspace.auto_model, workspace.wait = args.auto_model, args.wait
     plan, resumed = _planned(args, workspace)
     scheduled.check_frozen(plan, args, workspace)
+    plans.check(plan)
     if args.dry_run:
         return _dry_run(plan, workspace)
+    if resumed:
+        args = resumed.as_begun(args, workspace.screen.note)
     folder = targets.Folder(args.output, workspace.screen.warn) if args.output else None
     run_id = resumed.journal.run_id if resumed else new_run_id()
     limits = {"jobs": 1 if args.sequential else args.jobs, "from_step": args.from_step, **given.limits(args)}
     if resumed:
         limits["tape"] = resumed.tape(plan)
-    outcomes, error = follow(plan, workspace, run_id, folder=folder, stop=args.on_error == "stop", **limits)
+    outcomes, error = follow(plan, workspace, run_id, folder=folder, stop=args.on_error != "continue", **limits)
     result = report(plan, outcomes, error, workspace, run_id, folder)
-    if not folder and not workspace.screen.json and _has_unprinted(plan, outcomes):
-        workspace.screen.note(f"what the other steps put out: claude-force runs show {run_id} --step STEP")
-    if error and recording.is_resumable(workspace, run_id):
+    if not folder and not workspace.screen.json:
+        _tell_of_unprinted(plan, outcomes, error, workspace, run_id)
+    if error and _may_go_better(outcomes, error) and recording.is_resumable(workspace, run_id):
         workspace.screen.note(f"to go on with it: claude-force run workflow --resume {run_id}")
     return result
 
@@ -158,6 +161,7 @@ def _planned(args: Namespace, workspace: Workspace) -> tuple[Plan, Resumed | Non
     source = workspace.workflow(args.name)
     if task and any(task.startswith(f"{i.name}=") for i in source.inputs):
         raise UsageError(f"'{task}' was taken for the task", hint=f"to set an input, write --input {task}")
+    given.refuse_empty(inputs, source)
     return workspace.plan(source, task or "", given=inputs, files=files), None
 
 
@@ -166,15 +170,16 @@ def follow(
 ) -> tuple[list[Outcome], ForceError | None]:
     """Run `plan` before the user's eyes; return the steps' outcomes in the order of their ends, and what went wrong.
 
-    `stop` ends the run at the first failure; `limits` are those of `Engine.context`.
+    `stop` ends the run at the first failure; `limits` are those of `Engine.context`, which may
+    refuse them before anything is told of the run.
     """
     screen = workspace.screen
+    context = workspace.engine.context(plan, run_id=run_id, stop_on_error=stop, **limits)
     screen.note(f"run {run_id}: {plan.workflow.name}, {plural(len(plan.workflow.steps), 'step')}")
     ended: list[Outcome] = []
     with screen.board(plan) as board:
-        context = workspace.engine.context(plan, run_id=run_id, stop_on_error=stop, on_start=board.started, **limits)
         try:
-            with closing(run(plan, context)) as outcomes:
+            with closing(run(plan, replace(context, on_start=board.started))) as outcomes:
                 for outcome in outcomes:
                     board.ended(outcome)
                     if outcome.member is None:
@@ -195,12 +200,12 @@ def report(
     folder: Folder | None,
 ) -> Result:
     """Return the result of a run, after telling how it went."""
+    _tell(plan, outcomes, error, workspace, run_id)
     if folder and folder.failed and error is None:
         error = ForceError(f"not every answer could be written to {folder.path}", hint="the last ones are on stdout")
     data = of_workflow(plan.workflow, outcomes, run_id, error, prices=workspace.settings.prices)
     if folder:
         folder.keep("result.json", json.dumps(data, indent=2) + "\n")
-    _tell(plan, outcomes, workspace, run_id)
     text = str(folder.path) if folder and not folder.failed else answer(plan, {o.step: o for o in outcomes})
     return Result(data, text, error, error.exit_code if error else 0)
 
@@ -213,18 +218,35 @@ def answer(plan: Plan, outcomes: Mapping[str, Outcome]) -> str:
     return "\n\n".join(f"## {o.step}\n\n{o.output.rstrip()}" for o in final)
 
 
-def _has_unprinted(plan: Plan, outcomes: Sequence[Outcome]) -> bool:
-    printed = dag.final_steps(plan.workflow)
-    return any(o.output for o in outcomes if o.step not in printed)
+def _tell_of_unprinted(
+    plan: Plan, outcomes: Sequence[Outcome], error: ForceError | None, workspace: Workspace, run_id: str
+) -> None:
+    """Tell where the answers are that stdout has not, and warn if it has none since all last steps were skipped."""
+    last = dag.final_steps(plan.workflow)
+    others = [o.step for o in outcomes if o.output and o.step not in last]
+    show = f"claude-force runs show {run_id} --step"
+    if others and error is None and all(o.status == "skipped" for o in outcomes if o.step in last):
+        skipped = " and ".join(f"'{step}'" for step in last)
+        workspace.screen.warn(f"there is nothing to print, since {skipped} did not run; see: {show} {others[-1]}")
+    elif others and recording.is_resumable(workspace, run_id):
+        workspace.screen.note(f"what the other steps put out: {show} STEP")
 
 
-def _tell(plan: Plan, outcomes: Sequence[Outcome], workspace: Workspace, run_id: str) -> None:
+def _may_go_better(outcomes: Sequence[Outcome], error: ForceError) -> bool:
+    """Say whether a run that ended in `error` can come to another end with the same files."""
+    failures = [o.error for o in outcomes if o.error]
+    return isinstance(error, Interrupted) or any(not isinstance(failure, UsageError) for failure in failures)
+
+
+def _tell(plan: Plan, outcomes: Sequence[Outcome], error: ForceError | None, workspace: Workspace, run_id: str) -> None:
+    from ..reports import timeline  # which single agents need not
+
     screen = workspace.screen
     seconds = max((o.finished for o in outcomes), default=0.0)
     by_step = {o.step: o for o in outcomes}
     if (screen.live or screen.verbose) and len(outcomes) > 1:
         screen.note(timeline.timeline(outcomes, width=min(screen.width, 100), blocks=screen.draws_blocks))
-    if saved := timeline.parallel_line(outcomes, seconds):
+    if error is None and (saved := timeline.parallel_line(outcomes, seconds)):
         screen.note(saved)
     counts = timeline.census(plan.workflow, by_step)
     spared = sum(o.saved or 0 for o in outcomes)
@@ -235,7 +257,9 @@ def _tell(plan: Plan, outcomes: Sequence[Outcome], workspace: Workspace, run_id:
 def _summary(outcome: Outcome, prices: Prices, run_id: str) -> str:
     if outcome.status == "cached":
         return f"{outcome.agent}: {outcome.model}, from the cache, saved {money(outcome.saved)}; run {run_id}"
+    from ..reports.timeline import prompt_cache_line  # which answers from the cache need not
+
     tokens = f"{outcome.usage.prompt_tokens:,} + {outcome.usage.output_tokens:,} tokens"
     took = duration(outcome.seconds)
     told = [f"{outcome.agent}: {outcome.model}, {took}, {tokens}, {money(outcome.cost)}"]
-    return "; ".join([*told, *filter(None, [timeline.prompt_cache_line([outcome], prices)]), f"run {run_id}"])
+    return "; ".join([*told, *filter(None, [prompt_cache_line([outcome], prices)]), f"run {run_id}"])

@@ -74,9 +74,7 @@ def show(args: Namespace, workspace: Workspace) -> Result:
     if transcript.damaged:
         notes.append(f"{plural(transcript.damaged, 'line')} of its journal were cut short by a crash and left out")
     screen = workspace.screen
-    text = run_report.run_text(
-        summary, graph, ended, width=min(screen.page, 120), blocks=screen.draws_blocks, notes=notes
-    )
+    text = run_report.run_text(summary, graph, ended, width=screen.page, blocks=screen.draws_blocks, notes=notes)
     return Result(facts, text)
 
 
@@ -114,10 +112,10 @@ def prune(args: Namespace, workspace: Workspace) -> Result:
     directory, before = _directory(workspace), time.time() - days * 86_400
     if directory.is_symlink():  # a clone's link must not choose what is removed
         raise UsageError(f"{directory} is a link and is not followed", hint="remove old runs there yourself")
-    found = runs.run_ids(directory)
-    if found and not args.yes:
-        consent.ask(f"the runs older than {days:g} days", workspace)
-    sizes = list(_removed([directory / run_id for run_id in found], before, workspace))
+    old = [run for run in (directory / run_id for run_id in runs.run_ids(directory)) if _is_old(run, before)]
+    if old and not args.yes:
+        consent.ask(f"{plural(len(old), 'run')} older than {days:g} days", workspace)
+    sizes = list(_removed(old, before, workspace))
     data = {"schema_version": 1, "success": True, "removed": len(sizes), "bytes": sum(sizes)}
     return Result(data, f"removed {plural(len(sizes), 'run')}, {sum(sizes) / 2**20:,.1f} MiB")
 
@@ -140,6 +138,14 @@ def _of_one_agent(run_id: str, workspace: Workspace) -> UsageError | None:
         return None
     told = f"run {run_id} was one of the agent {session.agent_name} alone"
     return UsageError(told, hint=f"see: claude-force memory show {session.id}")
+
+
+def _is_old(run: Path, before: float) -> bool:
+    """Say whether nothing of `run` was written since; of what cannot be looked at, removing it tells."""
+    try:
+        return max(path.lstat().st_mtime for path in (run, *run.iterdir())) < before
+    except OSError:
+        return True
 
 
 def _removed(found: Sequence[Path], before: float, workspace: Workspace) -> Iterator[int]:

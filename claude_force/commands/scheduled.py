@@ -42,7 +42,7 @@ def options(parser: ArgumentParser) -> None:
     """Add the options of a run that nobody watches."""
     parser.add_argument("--frozen", action="store_true", help="refuse what differs from claude-force.lock, see 'lock'")
     parser.add_argument("--deadline", type=_clock, metavar="HH:MM", help=_DEADLINE)
-    parser.add_argument("--jitter", type=given.seconds, metavar="S", help="begin after a random 0 to S seconds")
+    parser.add_argument("--jitter", type=given.seconds, metavar="T", help="begin after a random time from 0 to T")
     parser.add_argument("--on-fail", metavar="CMD", help=_ON_FAIL)
 
 

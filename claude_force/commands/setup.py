@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ..errors import UsageError, reason
 from ..files import write_atomic
+from ..project import locations
 from ..records import Result
 from ..reports.table import table
 from ..settings import config
@@ -36,6 +37,9 @@ def init(args: Namespace, workspace: Workspace) -> Result:
     root = Path(args.where)
     target = root / ".claude"
     _refuse(target, workspace.home)
+    if not target.exists() and (outer := locations.project(root.resolve().parent)):
+        place = f"{root.resolve()} lies inside the project {outer.parent}"
+        workspace.screen.warn(f"{place}, whose settings and budget do not hold here")
     wanted = {target / _place(source): source for source in _sources()}
     kept = [path for path in wanted if os.path.lexists(path)]
     created = [path for path in wanted if path not in kept]
@@ -127,7 +131,7 @@ def config_show(args: Namespace, workspace: Workspace) -> Result:
     rows = [(key, _public(key, value), origin) for key, value, origin in config.show(workspace.settings)]
     settings = [{"key": key, "value": value, "origin": origin} for key, value, origin in rows]
     cells = [(key, _cell(value), origin) for key, value, origin in rows]
-    text = table(("KEY", "VALUE", "FROM"), cells, width=workspace.screen.page)
+    text = table(("KEY", "VALUE", "FROM"), cells, width=workspace.screen.page, texts=("VALUE", "FROM"))
     return Result({"schema_version": 1, "settings": settings}, text)
 
 
@@ -154,7 +158,8 @@ def config_migrate(args: Namespace, workspace: Workspace) -> Result:
     """Rewrite an older claude.json to the present version, keeping a backup; a current one stays as it is."""
     path = Path(args.file or args.config or workspace.state / "claude.json")
     if not path.is_file():
-        raise UsageError(f"{path}: no such file", hint="name the file: claude-force config migrate FILE")
+        wrong = "not a regular file" if path.exists() else "no such file"
+        raise UsageError(f"{path}: {wrong}", hint="name the file: claude-force config migrate FILE")
     backup, changes = config.migrate(path)
     data = {
         "schema_version": 1,

@@ -12,7 +12,7 @@ from ..frozen import replace
 from ..project.recording import new_run_id
 from ..project.workspace import Workspace
 from ..records import Result
-from ..simulator import Behaviour, Simulator, parse_latency, serve_forever
+from ..simulator import FAULTS, Behaviour, Simulator, parse_latency, serve_forever
 from . import given, run
 
 TYPE_CHECKING = False
@@ -31,9 +31,8 @@ def simulate_options(parser: ArgumentParser) -> None:
     parser.add_argument("--requests-per-minute", type=given.positive, metavar="N", help="limit that is enforced")
     parser.add_argument("--input-tokens-per-minute", type=given.positive, metavar="N", help="limit that is enforced")
     parser.add_argument("--output-tokens-per-minute", type=given.positive, metavar="N", help="limit that is enforced")
-    parser.add_argument(
-        "--fault", action="extend", nargs="+", default=[], metavar="F=RATE", help="faults by rate: 529=0.1 reset=0.02"
-    )
+    faults = f"faults by rate, as in 529=0.1 reset=0.02: an error status, or {', '.join(FAULTS)}"
+    parser.add_argument("--fault", action="extend", nargs="+", default=[], metavar="F=RATE", help=faults)
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="makes latencies and faults repeatable")
     parser.add_argument("--key", metavar="KEY", help="accept this key alone; otherwise any")
 

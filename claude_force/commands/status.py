@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 import time
-from argparse import ArgumentTypeError
 from calendar import timegm
 
 from ..errors import ForceError, NotFound, reason
@@ -12,7 +10,8 @@ from ..frozen import dataclass
 from ..project import recording
 from ..records import Result
 from ..reports.standing import Standing, standings
-from ..reports.table import duration, money, plural, table
+from ..reports.table import amounts, duration, plural, table
+from . import given
 from .scheduled import is_running, lock_file
 from .troubles import troubles
 
@@ -29,7 +28,8 @@ if TYPE_CHECKING:
 _LEFT_OUT = {"foreign": "of another user or machine left out", "ahead": "dated ahead of this clock left out"}
 _DOUBTFUL = {"unconfirmed": "unconfirmed", "ahead": "ahead of this clock"}
 """By the status of a run that is neither a success nor a failure, how an alarm calls it."""
-_UNITS = {"m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
+_WIDE = 100
+"""Columns of a page that holds the times of two runs besides their ages."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def status_options(parser: ArgumentParser) -> None:
     """Add the options of `status`."""
     parser.add_argument("names", metavar="WORKFLOW", nargs="*", help="these alone (those that can be run, or have run)")
     stale = "say nothing, but exit 1 if one has not succeeded for so long, as in 90m, 26h or 2d; never counts if named"
-    parser.add_argument("--stale", type=_span, metavar="AGE", help=stale)
+    parser.add_argument("--stale", type=given.seconds, metavar="AGE", help=stale)
 
 
 def status(args: Namespace, workspace: Workspace) -> Result:
@@ -62,6 +62,11 @@ def status(args: Namespace, workspace: Workspace) -> Result:
     rows, api = _rows(args, workspace), _api(workspace)
     overdue = [row for row in rows if row.overdue]
     error = _alarm(overdue, args.stale) if overdue else None
+    if args.stale is not None and not args.names and not _is_watched(rows, workspace):
+        error = ForceError(
+            f"no workflow has run in {workspace.root}, and none is defined there",
+            hint="start it in the directory of the project, or name that with -C",
+        )
     data = {
         "schema_version": 1,
         "success": error is None,
@@ -132,6 +137,13 @@ def _is_overdue(standing: Standing, limit: float, *, named: bool) -> bool:
     return named or standing.last is not None
 
 
+def _is_watched(rows: Sequence[_Row], workspace: Workspace) -> bool:
+    """Say whether there is anything that can be overdue: else a monitor in the wrong place would never say a word."""
+    if any(row.standing.last or row.running is not None for row in rows):
+        return True
+    return any(workflow.source in {"project", "config"} for workflow in workspace.workflows())
+
+
 def _alarm(overdue: Sequence[_Row], limit: float) -> ForceError:
     told = [f"'{row.name}' ({_last_success(row)})" for row in overdue]
     have = "has" if len(overdue) == 1 else "have"
@@ -170,28 +182,35 @@ def _run(run: Run | None, now: float) -> dict[str, Any] | None:
 def _text(rows: Sequence[_Row], workspace: Workspace) -> str:
     if not rows:
         return "no workflow has run yet"
+    costs = amounts([_nanodollars(row.standing.last) for row in rows])
+    width = workspace.screen.page
+    when = _when if width >= _WIDE else _ago
     cells = [
         (
             row.name,
             row.state,
-            _when(row.standing.success, row.now),
-            _when(row.standing.failure, row.now),
-            money(round(run.cost * 1e9) if run.cost is not None else None) if (run := row.standing.last) else "",
+            when(row.standing.success, row.now),
+            when(row.standing.failure, row.now),
+            cost if row.standing.last else "",
         )
-        for row in rows
+        for row, cost in zip(rows, costs, strict=True)
     ]
     headings = ("WORKFLOW", "STATE", "LAST SUCCESS", "LAST FAILURE", "LAST COST")
-    return table(headings, cells, width=workspace.screen.page)
+    return table(headings, cells, width=width, numbers=("LAST COST",), texts=("WORKFLOW",))
+
+
+def _nanodollars(run: Run | None) -> int | None:
+    return 0 if run is None else None if run.cost is None else round(run.cost * 1e9)
 
 
 def _when(run: Run | None, now: float) -> str:
     if run is None:
-        return "never"
+        return _ago(run, now)
     return f"{time.strftime('%Y-%m-%d %H:%M', time.localtime(_seconds(run)))}, {_ago(run, now)}"
 
 
-def _ago(run: Run, now: float) -> str:
-    return f"{_age(max(now - _seconds(run), 0))} ago"
+def _ago(run: Run | None, now: float) -> str:
+    return f"{_age(max(now - _seconds(run), 0))} ago" if run else "never"
 
 
 def _age(seconds: float) -> str:
@@ -211,10 +230,3 @@ def _seconds(run: Run) -> float:
 
 def _iso(seconds: float) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
-
-
-def _span(text: str) -> float:
-    match = re.fullmatch(r"(\d{1,9})([mhdw])", text, re.ASCII)
-    if not match or not int(match[1]):
-        raise ArgumentTypeError(f"expected a time span such as 90m, 26h or 2d, got '{text}'")
-    return float(int(match[1]) * _UNITS[match[2]])

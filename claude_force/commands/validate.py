@@ -9,6 +9,7 @@ from pathlib import Path
 
 from .. import models
 from ..errors import ConfigError, NotFound, UsageError
+from ..frozen import replace
 from ..library import lint, lookup, sources
 from ..library.sources import Problem
 from ..project.workspace import Workspace
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from .places import Page
 
 _KINDS = ("agent", "skill", "workflow")
+_SEVERITIES = ("error", "warning", "note")
 
 
 def validate_options(parser: ArgumentParser) -> None:
@@ -58,8 +60,8 @@ def validate(args: Namespace, workspace: Workspace) -> Result:
 
 
 def _report(found: Sequence[Problem], checked: dict[str, int], *, strict: bool) -> Result:
-    found = sorted(set(found), key=lambda p: (str(p.path), p.line, p.message))
-    counts = {s: sum(problem.severity == s for problem in found) for s in ("error", "warning", "note")}
+    found = sorted(set(found), key=lambda p: (str(p.path), p.line, _SEVERITIES.index(p.severity), p.message))
+    counts = {s: sum(problem.severity == s for problem in found) for s in _SEVERITIES}
     failed = bool(counts["error"] or (strict and counts["warning"]))
     problems = [{**vars(problem), "path": str(problem.path)} for problem in found]
     data = {"schema_version": 1, "success": not failed, "problems": problems, "checked": checked}
@@ -153,10 +155,14 @@ def _settings(workspace: Workspace, pages: Mapping[Path, Page]) -> Iterator[Prob
     try:
         _, warnings = config.load(user=user, project=project, environment=workspace.environment)
     except ConfigError as error:
-        yield _setting(error.message, pages, "error", error.hint or "correct that value")
-        yield Problem([user, *pages][-1], 1, "note", "models and workflows were not checked", "mend it first")
+        wrong = _setting(error.message, pages, "error", error.hint or "correct that value")
+        told = "models and workflows were not checked"
+        yield from (wrong, replace(wrong, severity="note", message=told, remedy="mend it first"))
     else:
-        yield from (_setting(warning, pages, "warning", "correct or remove the key") for warning in warnings)
+        for warning in warnings:
+            told, _, guess = warning.partition("; did you mean ")
+            remedy = f"did you mean {guess}" if guess else "correct or remove the key"
+            yield _setting(told, pages, "warning", remedy)
 
 
 def _default_model(workspace: Workspace, pages: Mapping[Path, Page]) -> Iterator[Problem]:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ..running.plan import Plan
     from ..running.spending import Spending
     from ..running.tape import Tape
+    from ..settings.config import Settings
     from .workspace import Workspace
 
 
@@ -67,14 +68,15 @@ class Engine:
         depends on it is asked anew; raises NotFound if there is no such step.
         """
         settings, stores, screen = self._workspace.settings, self._workspace.stores, self._workspace.screen
-        jobs = jobs or settings.performance_max_concurrent_agents
-        jobs = jobs if settings.features_parallel_workflows_enabled else 1
+        jobs = _at_once(jobs, settings)
         anew = dag.since(plan.workflow, from_step) if from_step else frozenset()
         if tape is None and run_id and plan.workflow.source != "agent":
             tape = new_tape(self._workspace, plan, run_id)
         pool = self._pool(plan, jobs)
         if tape:
-            _label(tape, pool, cache=use_cache and settings.cache_enabled, refresh=refresh, from_step=from_step)
+            cached = {"cache": use_cache and settings.cache_enabled, "no_cache": not use_cache, "refresh": refresh}
+            stops = wishes.get("stop_on_error", True)
+            _label(tape, pool, **cached, from_step=from_step, max_cost=max_cost, stop_on_error=stops)
         spending = stores.spending(run_id or new_run_id(), max_cost)
         context = RunContext(
             connect=lambda: self.transport,
@@ -149,6 +151,11 @@ class Engine:
         if count not in self._pools:
             self._pools[count] = pools.threads(count)
         return self._pools[count]
+
+
+def _at_once(jobs: int | None, settings: Settings) -> int:
+    """Return how many calls may be under way, where `jobs` were asked for."""
+    return (jobs or settings.performance_max_concurrent_agents) if settings.features_parallel_workflows_enabled else 1
 
 
 def _label(tape: Tape, pool: Pool, **options: Any) -> None:

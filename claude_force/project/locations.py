@@ -32,7 +32,7 @@ def home(environment: Mapping[str, str]) -> Path:
 def project(start: Path) -> Path | None:
     """Return the `.claude` directory nearest above `start`; the one in the home directory makes no project.
 
-    Raises UsageError for one that came with links by which we would write elsewhere.
+    Raises UsageError for one with links in it by which we would write elsewhere; it may be a link itself.
     """
     users = os.path.realpath(Path(os.path.expanduser("~")) / ".claude")
     for directory in (start, *start.parents):
@@ -40,7 +40,7 @@ def project(start: Path) -> Path | None:
         if os.path.isdir(found):  # `Path.is_dir` raises where it may not look
             if os.path.realpath(found) == users:
                 return None  # and what lies above a home may be anybody's
-            _refuse_ways_out(found)
+            _refuse_links(found)
             return found
     return None
 
@@ -52,11 +52,11 @@ _STATE = (
 """What is written in place below `.claude`: all else is renamed into its place, or not opened where it is a link."""
 
 
-def _refuse_ways_out(state: Path) -> None:
-    """Raise UsageError if something that we write to is a link that leads out of the project."""
+def _refuse_links(state: Path) -> None:
+    """Raise UsageError if something that we write to is a link: also within a project it could lead to the sources."""
     for name in _STATE:
         path = os.path.join(state, name)
-        if os.path.islink(path) and not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(state.parent)):
+        if os.path.islink(path):
             raise UsageError(
-                f"{path} is a link that leads out of the project", hint=f"look at it, and remove it: {path}"
+                f"{path} is a link, by which state would be kept elsewhere", hint=f"look at it, and remove it: {path}"
             )

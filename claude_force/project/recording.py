@@ -7,13 +7,14 @@ import time
 from functools import cache
 
 from .. import models
-from ..errors import BudgetExceeded, reason
+from ..errors import AuthenticationFailed, BudgetExceeded, UsageError, reason
 from ..records import task_hash
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ..errors import ForceError
     from ..records import Outcome, Workflow
     from ..running.plan import Plan
     from ..running.tape import Tape
@@ -25,19 +26,28 @@ if TYPE_CHECKING:
 def recorder(workspace: Workspace, workflow: Workflow, run_id: str | None) -> Callable[[Outcome], None]:
     """Return what keeps an outcome of a run of `workflow`; what cannot be kept is warned of and ends nothing.
 
-    A call that a budget refused counts as a failed execution, but there is nothing to recall of it.
+    A call that a budget refused counts as a failed execution, but there is nothing to recall of it. One that could not
+    be sent as things are set up, for want of a key, is none; in a workflow it counts all the same, since `status` has
+    to raise the alarm for a job that cannot run.
     """
     name = None if workflow.source == "agent" else workflow.name
 
     def record(outcome: Outcome) -> None:
-        if workspace.settings.features_metrics_enabled:
+        unsent = _is_of_the_setup(outcome.error)
+        if workspace.settings.features_metrics_enabled and not (unsent and name is None):
             _measure(workspace, outcome, name, run_id)
-        if workspace.settings.features_memory_enabled and not isinstance(outcome.error, BudgetExceeded):
+        refused = unsent or isinstance(outcome.error, BudgetExceeded)
+        if workspace.settings.features_memory_enabled and not refused:
             facts = {"model": outcome.model, "workflow": name, "run_id": run_id, "status": outcome.status}
             success = outcome.error is None
             workspace.stores.memory.store(outcome.agent, outcome.task, outcome.output, success=success, metadata=facts)
 
     return record
+
+
+def _is_of_the_setup(error: ForceError | None) -> bool:
+    """Say whether nothing was sent since a key, an address or a package is missing or cannot be one."""
+    return isinstance(error, UsageError) or (isinstance(error, AuthenticationFailed) and error.status is None)
 
 
 def journal(workspace: Workspace, run_id: str) -> Journal:

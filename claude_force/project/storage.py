@@ -114,10 +114,10 @@ class Storage:
         )
 
     def recalled(self, agent: str, task: str, count: int) -> list[Document]:
-        """Return the `count` past sessions of `agent` that are most like `task`, as data to attach."""
+        """Return the `count` past sessions of `agent` with a result that are most like `task`, as data to attach."""
         found = self.memory.search(task, agent=agent, limit=_REPEATED * count) if count else []
         told: dict[str, Document] = {}
-        for s in found:  # best first, and of equal ones the newest
+        for s in (s for s in found if s.result.strip()):  # best first, and of equal ones the newest
             text = f"Task:\n{s.task}\n\nResult:\n{s.result}"
             told.setdefault(text, Document(f"past session of {s.timestamp}", text))
         return list(told.values())[:count]

@@ -9,7 +9,7 @@ import os
 from functools import cache, cached_property, partial
 from pathlib import Path
 
-from ..errors import UsageError, ValidationError
+from ..errors import NotFound, UsageError, ValidationError
 from ..frozen import replace
 from ..library import lookup
 from ..records import canonical
@@ -162,12 +162,15 @@ class Workspace:
 
         if name in self.settings.workflows:
             data = self.settings.workflows[name]
-            return definition.examine(name, data, source="config", read_schema=self._schema_reader(self.state))
+            reader = self._schema_reader(self.state, f"config: workflow '{name}'")
+            return definition.examine(name, data, source="config", read_schema=reader)
         if name.endswith((".toml", ".json")) or os.sep in name:
+            if not os.path.lexists(name):
+                raise self._no_file(name)
             found = lookup.read_workflow(Path(name), "path")
         else:
             found = lookup.find_workflow(self.shelves, name, warn=self.screen.warn)
-        reader = self._schema_reader(found.path.parent)
+        reader = self._schema_reader(found.path.parent, f"{found.path}: workflow '{found.name}'")
         return definition.examine(found.name, found.data, source=found.source, path=found.path, read_schema=reader)
 
     def workflows(self) -> list[Workflow]:
@@ -181,7 +184,13 @@ class Workspace:
                 self.screen.warn(f"{error.message}; {error.hint}" if error.hint else error.message)
         return found
 
-    def _schema_reader(self, directory: Path) -> Callable[[str], str]:
+    def _no_file(self, name: str) -> UsageError:
+        known = {w.name for w in lookup.list_workflows(self.shelves, warn=lambda _: None)} | set(
+            self.settings.workflows
+        )
+        return UsageError(f"{name}: no such file", hint=NotFound("workflow", Path(name).stem, known).hint)
+
+    def _schema_reader(self, directory: Path, where: str) -> Callable[[str], str]:
         """Return what reads a workflow's schema files: beside it or in the project, never elsewhere."""
         from .. import attachments
 
@@ -190,7 +199,13 @@ class Workspace:
             found = [path for place in places if (path := (place / name).resolve()).is_relative_to(place)]
             if not found:
                 raise ValidationError(f"schema {name} lies outside the project", hint="copy it into the project")
-            return attachments.read(next((path for path in found if path.is_file()), found[0]), name).text
+            try:
+                return attachments.read(next((path for path in found if path.is_file()), found[0]), name).text
+            except ValidationError as error:
+                looked = " and ".join(dict.fromkeys(str(path.parent) for path in found))
+                raise ValidationError(
+                    f"{where}: schema: {error.message}", hint=error.hint or f"it was looked for in {looked}"
+                ) from None
 
         return read
 
@@ -214,19 +229,25 @@ class Workspace:
         from ..running import plan as plans
 
         read = cache(lookup.catalogue)  # a shelf is read once for all steps
-        return plans.make(
-            source,
-            task,
-            given or {},
-            root=self.root,
-            settings=self.settings,
-            find_agent=partial(self.agent, read=read),
-            find_skills=self._skills_for(task, read),
-            warn=self.screen.warn,
-            files=files,
-            sample=sample,
-            router=self._router(),
-        )
+        find_agent = partial(self.agent, read=read)
+        try:
+            return plans.make(
+                source,
+                task,
+                given or {},
+                root=self.root,
+                settings=self.settings,
+                find_agent=find_agent,
+                find_skills=self._skills_for(task, read),
+                warn=self.screen.warn,
+                files=files,
+                sample=sample,
+                router=self._router(),
+            )
+        except NotFound as error:
+            from .naming import located  # needed only on the way out
+
+            raise located(error, source, self.settings, find_agent) from None
 
     def _skills_for(self, task: str, read: lookup.Read) -> Callable[[Agent, Step], tuple[Skill, ...]]:
         """Return what finds the skills of a step of a run with `task`; each file is read once."""

@@ -12,11 +12,11 @@ from ..models import usd
 from ..records import Usage
 from ..stores import histogram
 from ..stores.tally import COUNTERS, counters
-from .table import duration, money, plural, table
+from .table import amounts, duration, plural, table
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
     from typing import Any
 
     from ..models import Prices
@@ -149,14 +149,14 @@ def agents_text(rows: Rows, *, width: int, blocks: bool) -> str:
             *(milliseconds(row[key]) for key in ("average_execution_time_ms", "p50_ms", "p95_ms")),
             f"{row['total_tokens']:,}",
             percent(row["cache_hit_rate"]),
-            cents(row["saved_cost"]),
-            cents(row["total_cost"]),
+            saved,
+            spent,
             bar(_share(row["total_cost"] or 0, cost), blocks=blocks),
         )
-        for row in rows
+        for row, saved, spent in with_amounts(rows)
     ]
     headings = ("AGENT", "RUNS", "OK", "MEAN", "P50", "P95", "TOKENS", "HITS", "SAVED", "COST", "")
-    return table(headings, cells, width=width)
+    return sheet(headings, cells, width=width, texts=headings[:1])
 
 
 def costs_text(data: Mapping[str, Any], *, width: int, blocks: bool) -> str:
@@ -170,14 +170,15 @@ def costs_text(data: Mapping[str, Any], *, width: int, blocks: bool) -> str:
             row[kind] or "none",
             f"{row['executions']:,}",
             f"{row['total_tokens']:,}",
-            cents(row["saved_cost"]),
-            cents(row["total_cost"]),
+            saved,
+            spent,
             "" if row["share"] is None else percent(row["share"]),
             bar(row["share"], blocks=blocks),
         )
-        for row in (*data["rows"], total)
+        for row, saved, spent in with_amounts([*data["rows"], total])
     ]
-    return table((kind.upper(), "RUNS", "TOKENS", "SAVED", "COST", "SHARE", ""), cells, width=width)
+    headings = (kind.upper(), "RUNS", "TOKENS", "SAVED", "COST", "SHARE", "")
+    return sheet(headings, cells, width=width, texts=headings[:1])
 
 
 _TOKENS = {
@@ -191,18 +192,25 @@ _MIXES = (("top_agents", "agent"), ("models", "model"))
 
 def mix_table(rows: Rows, kind: str, *, width: int, blocks: bool) -> str:
     """Return a table of `rows` with a bar for the share of each."""
+    column = all_cents(row["total_cost"] for row in rows)
     cells = [
         (
             row[kind] or "none",
             f"{row['executions']:,}",
             percent(row["share"]),
             percent(row["success_rate"]),
-            cents(row["total_cost"]),
+            spent,
             bar(row["share"], blocks=blocks),
         )
-        for row in rows
+        for row, spent in zip(rows, column, strict=True)
     ]
-    return table((kind.upper(), "RUNS", "SHARE", "OK", "COST", ""), cells, width=width)
+    headings = (kind.upper(), "RUNS", "SHARE", "OK", "COST", "")
+    return sheet(headings, cells, width=width, texts=headings[:1])
+
+
+def sheet(headings: Sequence[str], cells: Sequence[Sequence[str]], *, width: int, texts: Collection[str] = ()) -> str:
+    """Return a table of a name or a time, of figures, and of a bar, which is left out where there is no room for it."""
+    return table(headings, cells, width=width, numbers=headings[1:-1], texts=texts, spare=headings[-1])
 
 
 def bar(share: float | None, *, blocks: bool) -> str:
@@ -222,7 +230,18 @@ def milliseconds(span: float | None) -> str:
 
 def cents(amount: float | None) -> str:
     """Return an amount in USD for people."""
-    return money(None if amount is None else round(amount * 1e9))
+    return all_cents([amount])[0]
+
+
+def all_cents(column: Iterable[float | None]) -> list[str]:
+    """Return the amounts in USD of a column for people, with one number of decimals."""
+    return amounts([None if amount is None else round(amount * 1e9) for amount in column])
+
+
+def with_amounts(rows: Rows) -> Iterator[tuple[Mapping[str, Any], str, str]]:
+    """Yield each row with what it saved and what it cost."""
+    columns = (all_cents(row[key] for row in rows) for key in ("saved_cost", "total_cost"))
+    return zip(rows, *columns, strict=True)
 
 
 def _share(part: float, whole: float) -> float | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..errors import ForceError, PartlyFailed
+from ..errors import ForceError, PartlyFailed, UsageError
 from ..models import usd
 from .table import plural
 from .timeline import census, cost, critical_path, prompt_cache_saved
@@ -68,7 +68,8 @@ _NOTHING = "every step was skipped: look at the inputs, and at the conditions of
 def verdict(outcomes: Sequence[Outcome], *, stop: bool) -> ForceError | None:
     """Return what went wrong in a run: with `stop`, or if nothing came of it, that is its first error.
 
-    A run whose every step was skipped has no answer, so that is wrong too.
+    A run whose every step was skipped has no answer, so that is wrong too. The status of a UsageError says that nothing
+    was sent: one that came later has that of a failure.
     """
     wrong = [(o.step, o.error) for o in outcomes if o.error]
     if not wrong and outcomes and all(o.status == "skipped" for o in outcomes):
@@ -77,7 +78,10 @@ def verdict(outcomes: Sequence[Outcome], *, stop: bool) -> ForceError | None:
         return None
     step, error = wrong[0]
     if stop or not any(o.status in {"ok", "cached"} for o in outcomes):
-        return error.within(f"step '{step}'")
+        told = error.within(f"step '{step}'")
+        if isinstance(told, UsageError) and any(o.attempts for o in outcomes):
+            told.exit_code = ForceError.exit_code
+        return told
     names = ", ".join(f"'{step}'" for step, _ in wrong)
     return PartlyFailed(f"{plural(len(wrong), 'step')} failed: {names}", hint="the other results are there")
 

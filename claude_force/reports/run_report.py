@@ -7,7 +7,7 @@ from ..records import STATUSES
 from ..workflow.dag import order
 from . import timeline
 from .result import of_step, of_workflow
-from .table import duration, money, table
+from .table import amounts, duration, money, table
 from .why import change_facts, changes, diff, diff_lines
 
 TYPE_CHECKING = False
@@ -37,14 +37,18 @@ def listing_facts(summary: Summary) -> dict[str, Any]:
 def listing(summaries: Sequence[Summary], *, width: int) -> str:
     """Return a table of runs."""
     headings = ("RUN", "BEGAN", "WORKFLOW", "STATUS", "STEPS", "COST", "TIME")
-    return table(headings, [_row(summary) for summary in summaries], width=width) if summaries else ""
+    rows = [_row(*row) for row in zip(summaries, amounts([summary.cost for summary in summaries]), strict=True)]
+    if not rows:
+        return ""
+    # an id tells too when its run began
+    return table(headings, rows, width=width, numbers=("COST", "TIME"), texts=("WORKFLOW",), spare="BEGAN")
 
 
-def _row(summary: Summary) -> tuple[str, ...]:
+def _row(summary: Summary, cost: str) -> tuple[str, ...]:
     ended = ", ".join(f"{summary.counts[s]} {s}" for s in STATUSES if summary.counts.get(s)) or "none"
     began = summary.began[:19].replace("T", " ")
     facts = summary.run_id, began, summary.workflow, summary.status, f"{ended} of {summary.steps}"
-    return *facts, money(summary.cost), duration(summary.seconds)
+    return *facts, cost, duration(summary.seconds)
 
 
 def run_facts(
@@ -70,7 +74,7 @@ def run_text(
     parts = [
         "\n".join([f"run {summary.run_id}: {workflow.name}, {summary.status}, began {began} UTC", *notes]),
         timeline.timeline(outcomes, width=min(width, 100), blocks=blocks),
-        table(("STEP", "AGENT", "STATUS", "MODEL", "TIME", "TOKENS", "COST"), _steps(workflow, by_step), width=width),
+        _steps_table(workflow, by_step, width),
         f"critical path: {' → '.join(path)}, {duration(seconds)}" if path else "",
         timeline.census_line(counts, summary.cost, summary.saved, summary.seconds, summary.run_id),
     ]
@@ -88,17 +92,21 @@ def critical_path(workflow: Workflow, outcomes: Mapping[str, Outcome]) -> list[s
     return max(paths.values(), default=(0.0, []))[1]
 
 
-def _steps(workflow: Workflow, outcomes: Mapping[str, Outcome]) -> list[tuple[str, ...]]:
-    return [
-        _step(outcomes[step.id]) if step.id in outcomes else (step.id, step.agent, "not run", "", "", "", "")
-        for step in workflow.steps
+def _steps_table(workflow: Workflow, outcomes: Mapping[str, Outcome], width: int) -> str:
+    ended = [outcomes[step.id] for step in workflow.steps if step.id in outcomes]
+    costs = dict(zip((o.step for o in ended), amounts([o.cost for o in ended]), strict=True))
+    rows = [
+        _step(outcomes[s.id], costs[s.id]) if s.id in outcomes else (s.id, s.agent, "not run", "", "", "", "")
+        for s in workflow.steps
     ]
+    headings = ("STEP", "AGENT", "STATUS", "MODEL", "TIME", "TOKENS", "COST")
+    return table(headings, rows, width=width, numbers=headings[4:], texts=("STEP", "AGENT"))
 
 
-def _step(outcome: Outcome) -> tuple[str, ...]:
+def _step(outcome: Outcome, cost: str) -> tuple[str, ...]:
     tokens = f"{outcome.usage.prompt_tokens + outcome.usage.output_tokens:,}"
     known = outcome.step, outcome.agent, outcome.status, outcome.model or ""
-    return *known, duration(outcome.seconds), tokens, money(outcome.cost)
+    return *known, duration(outcome.seconds), tokens, cost
 
 
 def differences(a: Mapping[str, Outcome], b: Mapping[str, Outcome]) -> list[dict[str, Any]]:
@@ -135,6 +143,9 @@ def _marks(outcome: Outcome | None) -> dict[str, str] | None:
     return {name: mark for name, (_, mark) in outcome.parts.items()} if outcome else None
 
 
+_DIFFERENCES = ("STEP", "A", "B", "OUTPUT", "COST A", "COST B", "CHANGED")
+
+
 def differences_text(a: Summary, b: Summary, found: Sequence[Mapping[str, Any]], *, width: int) -> str:
     """Return how two runs differ; of one run and itself, only that."""
     if a.run_id == b.run_id:
@@ -147,7 +158,7 @@ def differences_text(a: Summary, b: Summary, found: Sequence[Mapping[str, Any]],
     ]
     parts = [
         "\n".join(_side_line(name, summary) for name, summary in (("A", a), ("B", b))),
-        table(("STEP", "A", "B", "OUTPUT", "COST A", "COST B", "CHANGED"), rows, width=width),
+        table(_DIFFERENCES, rows, width=width, numbers=("COST A", "COST B"), texts=("STEP", "CHANGED")),
         *outputs,
     ]
     return "\n\n".join(parts)

@@ -4,20 +4,38 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
-_NUMBER = set("0123456789$-.,%")
+WIDEST = 2**31
+"""Columns of a page that has no end."""
+_LEAST = 12
+"""Columns that a text keeps however narrow the page is: most headings, and the beginning of a name."""
+_GAP = "  "
 _CONTROL = dict.fromkeys((*range(9), *range(11, 32), *range(127, 160), *range(0x202A, 0x202F), *range(0x2066, 0x206A)))
 _LINE_BREAKS = {9: " ", 10: " ", 0x2028: " ", 0x2029: " "}
 
 
-def table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, width: int = 100) -> str:
-    """Return `rows` under `headings`, columns aligned, numbers to the right, the last column cut at `width`."""
+def table(
+    headings: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    width: int = WIDEST,
+    numbers: Collection[str] = (),
+    texts: Collection[str] = (),
+    spare: str | None = None,
+) -> str:
+    """Return `rows` under `headings`, columns aligned, those whose headings are `numbers` to the right.
+
+    Where a line would be wider than `width`, the column `spare` is left out, and then those of `texts` are shortened,
+    the widest first. Nothing else is: a number that is cut is another one, so a line may be too wide in the end.
+    """
     lines = [[one_line(cell) for cell in row] for row in (headings, *rows)]
     filled = list(zip(*lines, strict=True))
-    widths = [max(map(columns, column)) for column in filled]
-    right = [len(lines) > 1 and _NUMBER.issuperset("".join(column[1:])) for column in filled]
-    return "\n".join(_line(line, widths, right, width) for line in lines)
+    if spare is not None and _total(map(_width, filled)) > width:
+        filled = [column for column in filled if column[0] != spare]
+    widths = _fitted(filled, texts, width)
+    right = [column[0] in numbers for column in filled]
+    return "\n".join(_line(cells, widths, right) for cells in zip(*filled, strict=True))
 
 
 def cut(text: str, width: int) -> str:
@@ -46,14 +64,13 @@ def columns(text: str) -> int:
 
 def money(nanodollars: int | None) -> str:
     """Return an amount in dollars with enough digits to tell small costs apart, and from none."""
-    if nanodollars is None:
-        return "unknown"
-    if nanodollars < 0:
-        return f"-{money(-nanodollars)}"
-    dollars = nanodollars / 1e9
-    if dollars == 0 or dollars >= 1:
-        return f"${dollars:,.2f}"
-    return f"${dollars:.4f}" if dollars >= 0.001 else f"${max(dollars, 1e-6):.6f}"
+    return amounts([nanodollars])[0]
+
+
+def amounts(column: Sequence[int | None]) -> list[str]:
+    """Return the amounts of a column as `money` does, with as many digits as the smallest of them needs."""
+    decimals = max((_decimals(abs(amount)) for amount in column if amount), default=2)
+    return ["unknown" if amount is None else _dollars(amount, decimals) for amount in column]
 
 
 def duration(seconds: float) -> str:
@@ -93,9 +110,42 @@ def first_line(text: str) -> str:
     return " ".join(next((line for line in text.splitlines() if line.strip()), "").split())
 
 
-def _line(cells: Sequence[str], widths: Sequence[int], right: Sequence[bool], width: int) -> str:
-    padded = [
-        " " * (w - columns(cell)) + cell if to_right else cell + " " * (w - columns(cell))
-        for cell, w, to_right in zip(cells, widths, right, strict=True)
-    ]
-    return cut("  ".join(padded).rstrip(), width)
+def _fitted(filled: Sequence[Sequence[str]], texts: Collection[str], width: int) -> list[int]:
+    """Return the widths of columns, those of `texts` shortened so that a line has `width` columns if that suffices."""
+    widths = list(map(_width, filled))
+    flexible = [number for number, column in enumerate(filled) if column[0] in texts]
+    room = width - _total(widths) + sum(widths[number] for number in flexible)
+    for left, number in zip(range(len(flexible), 0, -1), sorted(flexible, key=widths.__getitem__), strict=True):
+        widths[number] = min(widths[number], max(room // left, _LEAST))
+        room -= widths[number]
+    return widths
+
+
+def _width(column: Sequence[str]) -> int:
+    return max(map(columns, column))
+
+
+def _total(widths: Iterable[int]) -> int:
+    listed = list(widths)
+    return sum(listed) + len(_GAP) * (len(listed) - 1)
+
+
+def _line(cells: Sequence[str], widths: Sequence[int], right: Sequence[bool]) -> str:
+    padded = []
+    for cell, width, to_right in zip(cells, widths, right, strict=True):
+        shown = cut(cell, width)
+        blank = " " * (width - columns(shown))
+        padded.append(blank + shown if to_right else shown + blank)
+    return _GAP.join(padded).rstrip()
+
+
+def _decimals(nanodollars: int) -> int:
+    if nanodollars >= 1_000_000_000:
+        return 2
+    return 4 if nanodollars >= 1_000_000 else 6
+
+
+def _dollars(nanodollars: int, decimals: int) -> str:
+    sign = "-" if nanodollars < 0 else ""
+    dollars = abs(nanodollars) / 1e9
+    return f"{sign}${max(dollars, 1e-6) if dollars else 0:,.{decimals}f}"

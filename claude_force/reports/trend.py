@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
-from .analytics import SCHEMA_VERSION, bar, cents, facts, milliseconds, percent
-from .table import table
+from .analytics import SCHEMA_VERSION, bar, facts, milliseconds, percent, sheet, with_amounts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,18 +46,18 @@ def trends_text(data: Mapping[str, Any], *, width: int, blocks: bool) -> str:
             percent(period["success_rate"]),
             milliseconds(period["average_execution_time_ms"]),
             f"{period['total_tokens']:,}",
-            cents(period["total_cost"]),
-            cents(period["saved_cost"]),
+            spent,
+            saved,
             bar(period["executions"] / most, blocks=blocks),
         )
-        for period in periods
+        for period, saved, spent in with_amounts(periods)
     ]
     headings = (f"{data['interval'].upper()} ({data['tz']})", "RUNS", "OK", "MEAN", "TOKENS", "COST", "SAVED", "")
     lines = [
         f"runs  {sparkline([period['executions'] for period in periods], blocks=blocks)}",
         f"cost  {sparkline([period['total_cost'] or 0 for period in periods], blocks=blocks)}",
     ]
-    return "\n".join([*lines, "", table(headings, rows, width=width)])
+    return "\n".join([*lines, "", sheet(headings, rows, width=width)])
 
 
 def sparkline(values: Sequence[float], *, blocks: bool, width: int = 60) -> str:
@@ -71,7 +70,7 @@ def sparkline(values: Sequence[float], *, blocks: bool, width: int = 60) -> str:
 
 
 def _start(hour: str) -> datetime:
-    return datetime.strptime(hour, "%Y-%m-%dT%H").replace(tzinfo=UTC)
+    return datetime.fromisoformat(f"{hour}:00Z")
 
 
 def _period(start: datetime, interval: str, zone: tzinfo) -> str:

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from ..frozen import dataclass
 from ..models import find
 from .reading import read
+from .weighing import dangers, told, weigh
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from ..models import Prices
     from ..records import Agent, Step
     from .reading import Reading
+    from .weighing import Weight
 
     Past = Callable[[str], Iterable[tuple[str, bool]]]
     """From a kind of task to the model and the failure of each such run of the agent, the newest first."""
@@ -37,9 +39,14 @@ _RECENT = 20
 """Runs of one model that count; older ones say little about today's prompts."""
 _FEWEST_FAILURES, _WORST_SHARE = 2, 0.25
 _NO_PRICES: Prices = MappingProxyType({})
+_HARD = (0.45, 0.55)
+"""Probabilities that the small and that the middle model does not suffice, from which on the next one is taken."""
+_HARM, _DOUBT = 0.19, 0.12
+"""Probabilities of harm from which on a task is critical, and from which on it is too doubtful for the small model."""
+_SUREST = 0.99
 _WORK = ("work for the small model", "work for the middle model", "work for the large model")
-_CONFIDENCE = (0.9, 0.9, 0.8, 0.5)
-"""By certainty: the share of the labelled tasks that were tuned on whose tier is right, in tenths."""
+_USUAL_TOKENS = {SMALL: 650, MIDDLE: 1000, LARGE: 1500}
+"""Of an answer to a task whose kind is not known: the means of the tasks tuned on, about."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +62,7 @@ class Route:
     risk: tuple[str, ...]
     """The words that make the task critical; none if it is not."""
     confidence: float
-    """From 0 to 1: how often the tier was right for labelled tasks whose kind was as plain."""
+    """From 0 to 1: how probable it is that the model suffices."""
     expected_tokens: int
     """The usual length of an answer to such a task."""
     reasons: tuple[str, ...]
@@ -80,28 +87,37 @@ def route(
     that there is not.
     """
     reading = read(agent.name, task)
+    weight = weigh(reading)
     if asked:
-        return _kept(asked, reading, prices, f"{asked} was asked for.")
+        return _kept(asked, reading, weight, prices, f"{asked} was asked for.")
     own = _tier_of(default, prices)
     if own is None:
-        return _kept(default, reading, prices, f"{default} is none of {', '.join(TIERS)}, so it stays.")
+        return _kept(default, reading, weight, prices, f"{default} is none of {', '.join(TIERS)}, so it stays.")
     reasons = [f"{'The agent names' if agent.model else 'The default is'} {default}."]
-    tier = _by_words(reading, own, reasons)
+    tier = _by_words(reading, weight, own, reasons)
     tier = _by_size(reading, len(task) + attached, tier, reasons)
-    tier = _by_risk(reading, tier, own, reasons)
+    tier = _by_risk(reading, weight, tier, own, reasons)
     if tier < LARGE:
         tier = _by_past(tier, list(past(reading.kind)), reasons)
-    return _route(default if tier == own else TIERS[tier], TIERS[tier], reading, reasons)
+    return _route(default if tier == own else TIERS[tier], tier, reading, weight, reasons)
 
 
-def _kept(model: str, reading: Reading, prices: Prices, reason: str) -> Route:
-    tier = _tier_of(model, prices)
-    return _route(model, "" if tier is None else TIERS[tier], reading, [reason])
+def _kept(model: str, reading: Reading, weight: Weight, prices: Prices, reason: str) -> Route:
+    return _route(model, _tier_of(model, prices), reading, weight, [reason])
 
 
-def _route(model: str, tier: str, reading: Reading, reasons: Iterable[str]) -> Route:
-    confidence = _CONFIDENCE[reading.certainty]
-    return Route(model, tier, reading.kind, reading.risk, confidence, reading.tokens, tuple(reasons))
+def _route(model: str, tier: int | None, reading: Reading, weight: Weight, reasons: Iterable[str]) -> Route:
+    level = MIDDLE if tier is None else tier
+    usual = reading.tokens or _USUAL_TOKENS[level]
+    risk = dangers(reading) if weight.harm >= _HARM else ()
+    name = "" if tier is None else TIERS[tier]
+    return Route(model, name, reading.kind, risk, _confidence(weight, level), usual, tuple(reasons))
+
+
+def _confidence(weight: Weight, tier: int) -> float:
+    """Return how probable it is that `tier` suffices, harm reckoned in; nothing is beyond doubt."""
+    enough = ((1 - weight.middle) * (1 - weight.harm), 1 - weight.large, _SUREST)
+    return round(min(enough[tier], _SUREST), 2)
 
 
 def _tier_of(model: str, prices: Prices) -> int | None:
@@ -109,26 +125,15 @@ def _tier_of(model: str, prices: Prices) -> int | None:
     return TIERS.index(line) if line in TIERS else None
 
 
-def _by_words(reading: Reading, own: int, reasons: list[str]) -> int:
-    """Return the tier that the kind of task and its scope ask for."""
-    if not reading.kind:
+def _by_words(reading: Reading, weight: Weight, own: int, reasons: list[str]) -> int:
+    """Return the tier that the words of the task ask for."""
+    why = told(reading)
+    if not (why or reading.trade):
         reasons.append("What the task asks for is not recognised, which moves no model by itself.")
-        return _by_scope(reading, own, own, reasons)
-    level = reading.level
-    reasons.append(f"'{reading.cue}' asks to {reading.does}, {_WORK[level]}.")
-    tier = min(level, max(own, level - 1))
-    return tier if reading.steady else _by_scope(reading, tier, level, reasons)
-
-
-def _by_scope(reading: Reading, tier: int, level: int, reasons: list[str]) -> int:
-    """Return `tier` moved by words that say how large the work is; both sorts together say nothing."""
-    harder = min(level + 1, LARGE)
-    if reading.wide and not reading.narrow and harder > tier:
-        reasons.append(f"'{reading.wide}' makes it harder.")
-        return harder
-    if reading.narrow and not reading.wide and reading.kind and tier > SMALL:
-        reasons.append(f"'{reading.narrow}' makes it smaller.")
-        return min(tier, level - 1)
+        return own
+    tier = LARGE if weight.large >= _HARD[1] else MIDDLE if weight.middle >= _HARD[0] else SMALL
+    reasons += why
+    reasons.append(f"On the whole that is {_WORK[tier]}.")
     return tier
 
 
@@ -144,25 +149,28 @@ def _by_size(reading: Reading, characters: int, tier: int, reasons: list[str]) -
     return tier
 
 
-def _by_risk(reading: Reading, tier: int, own: int, reasons: list[str]) -> int:
+def _by_risk(reading: Reading, weight: Weight, tier: int, own: int, reasons: list[str]) -> int:
     """Return the tier that critical work needs at least."""
-    if not reading.risk:
+    if weight.harm < _DOUBT or (weight.harm < _HARM and tier > SMALL):
         return tier
-    quoted = ", ".join(f"'{word}'" for word in reading.risk[:3])
-    least = max(own, LARGE if reading.level == LARGE or reading.wide else MIDDLE)
+    quoted = ", ".join(f"'{word}'" for word in dangers(reading)[:3])
+    if weight.harm < _HARM:
+        reasons.append(f"{quoted} might do harm: not for the small model.")
+        return MIDDLE
+    least = max(own, MIDDLE)
     reasons.append(f"{quoted} can do harm: {TIERS[least]} at least.")
     return max(tier, least)
 
 
 def _by_past(tier: int, runs: list[tuple[str, bool]], reasons: list[str]) -> int:
     """Return the first tier from `tier` on whose model did not fail at such tasks, or `tier` if all did."""
-    if not (told := _failures(tier, runs)):
+    if not (failures := _failures(tier, runs)):
         return tier
     better = next((t for t in range(tier + 1, len(TIERS)) if not _failures(t, runs)), None)
     if better is None:
-        reasons.append(f"{told}, but those on larger models no less.")
+        reasons.append(f"{failures}, but those on larger models no less.")
         return tier
-    reasons.append(f"{told}.")
+    reasons.append(f"{failures}.")
     return better
 
 

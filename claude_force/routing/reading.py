@@ -1,6 +1,6 @@
-"""What the words of a task say: the kind of work, its scope, and what a wrong answer could harm.
+"""What the words of a task say: the kind of work, the signs of hard or dangerous work, and what is pasted or counted.
 
-Pure, and all words are data, in `words.json`. It knows neither models nor tiers.
+Pure, and all words are data, in `words.json`. It knows neither models nor tiers, nor how much a sign weighs.
 """
 
 from __future__ import annotations
@@ -17,124 +17,150 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from typing import Any
 
-PLAIN, NAMED, GENERAL, UNNAMED = range(4)
-"""How sure the kind is: the task begins with it, it is named later, only a general word was found, or none."""
-
 _SHORT_QUESTION = 12
 """Words: so short a question that names nothing else is rarely about much."""
+_QUESTIONS = ("explain", "fact")
 _TERSE = 8
 """Words: so short a task may name what it wants without a verb."""
+_FEWEST_WORDS = 3
+"""With fewer words of its own a task is what it pastes."""
 _HEAD, _TAIL = 2000, 500
-"""Characters at the ends of a long task in which its kind is looked for: between them lies piped material."""
+"""Characters at the ends of a long task in which the wish is looked for: between them lies piped material."""
 _CLAUSE_ENDS = re.compile(r"[.,;:!?](?=\s|$)|[\n\u2013\u2014(]|\s-+\s|\b(?:and|then|und|et|y)\b")
+_APOSTROPHE = re.compile(r"(?<=\w)['\u2019](?=(?:s|t|re|ll|d|m|ve)\b)")
+_MATERIAL = (
+    r"(?i)^(?:\s{2,}\S|\t|[-+@#<>{}\[\]|*/$])|[{};=<>]|\w\(|\.\w+:\d|^\s*[\w.-]+:(?:\s|$)"
+    r"|^\s*(?:select|from|where|group by|update|import|def|class|copy|run|cmd)\b"
+)
+"""A line of code, a diff, settings, a log or a chat, as against one of prose; compiled where there are lines."""
+_COUNTED = (
+    r"\b(\d[\d.,]*)[ -]?(?:(k|m|mio|million|millions|millionen|bn|tb)"
+    r"|(lines|loc|zeilen)"
+    r"|(files|tables|screens|modules|services|teams|devs|apps|applications|gems|errors|findings|pages))\b"
+)
+_COUNTS = (("much data", 1), ("long code", 300), ("many parts", 3))
+"""What the groups of _COUNTED after the number stand for, and from which number on they are worth a word."""
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What was read out of a task; each text is '' where nothing was found."""
+    """What was read out of a task; a text is '' where nothing was found."""
 
     kind: str
     """A key of `kinds` in `words.json`."""
     cue: str
     """The word that told the kind."""
-    certainty: int
-    """PLAIN, NAMED, GENERAL or UNNAMED."""
-    narrow: str
-    wide: str
-    risk: tuple[str, ...]
+    trade: str
+    """What the agent is for, by its name, else by the kind: a key of `trades` in `words.json`."""
+    signs: Mapping[str, tuple[str, ...]]
+    """By sign, a key of `signs` in `words.json`: the words that told it, in their order in the task."""
+    shapes: tuple[str, ...]
+    """Of 'pasted', 'short question', 'much data', 'long code' and 'many parts'."""
     words: int
-
-    @property
-    def does(self) -> str:
-        """What the task asks to do, in words."""
-        return str(kinds()[self.kind]["does"])
-
-    @property
-    def level(self) -> int:
-        """How hard such work is, from 0 to 2; 1 if the kind is not known."""
-        return int(kinds().get(self.kind, _UNKNOWN)["level"])
+    """Those of the task, of which what it pastes are not counted among the signs."""
 
     @property
     def tokens(self) -> int:
-        """The usual length of an answer."""
-        usual = int(kinds().get(self.kind, _UNKNOWN)["tokens"])
-        return usual * (2 if self.wide else 1) // (2 if self.narrow else 1)
+        """The usual length of an answer to such a kind of task, 0 if it is not known."""
+        return int(kinds().get(self.kind, {}).get("tokens", 0))
 
     @property
     def steady(self) -> bool:
-        """Whether size and scope leave the work as hard as it is; only if it is plain that this is all of it."""
-        return self.certainty == PLAIN and bool(kinds()[self.kind].get("steady"))
+        """Whether size leaves the work as hard as it is."""
+        return bool(kinds().get(self.kind, {}).get("steady"))
 
 
 def read(agent: str, task: str) -> Reading:
-    """Return what the words of `task` say; the agent's name counts among the words that may tell a risk."""
-    words = _lists()
-    text = _normal(task)
-    kind, cue, certainty = _kind(task, text.count(" ") - 1)
-    return Reading(
-        kind=kind,
-        cue=cue,
-        certainty=certainty,
-        narrow=_first(words["narrow"], text),
-        wide=_first(words["wide"], text),
-        risk=tuple(dict.fromkeys(cue for _, _, cue in sorted(_found(words["risk"], _normal(agent) + text)))),
-        words=text.count(" ") - 1,
-    )
+    """Return what the words of `task` say to an agent of that name."""
+    wish, pasted = _wish(task)
+    text, words = normal(wish), normal(task).count(" ") - 1
+    kind, cue = _kind(wish, text.count(" ") - 1)
+    signs = {name: found for name, sign in known("signs").items() if (found := _cues(sign["words"], text))}
+    asked = kind in _QUESTIONS and words <= _SHORT_QUESTION
+    shapes = ["pasted"] * pasted + ["short question"] * asked + _counts(wish.casefold())
+    trade = _trade(agent) or kinds().get(kind, {}).get("trade", "")
+    return Reading(kind, cue, trade, signs, tuple(shapes), words)
+
+
+def known(table: str) -> Mapping[str, Any]:
+    """Return a table of `words.json`: `kinds`, `trades` or `signs`."""
+    found: Mapping[str, Any] = _lists()[table]
+    return found
 
 
 def kinds() -> Mapping[str, Any]:
     """Return the kinds of task by name."""
-    known: Mapping[str, Any] = _lists()["kinds"]
-    return known
+    return known("kinds")
 
 
-_UNKNOWN: Mapping[str, Any] = {"level": 1, "tokens": 1500}
+def normal(text: str) -> str:
+    """Return the words of `text` without case and without the apostrophes within them, between single spaces."""
+    words = " ".join(re.findall(r"[^\W_]+", _APOSTROPHE.sub("", text.casefold())))
+    return f" {words} "
 
 
-def _kind(task: str, words: int) -> tuple[str, str, int]:
-    """Return the kind, the cue that told it, and how sure that is.
-
-    What the task begins by asking for is believed. Else the hardest kind that is named counts, and the first of
-    those; a general one ("write …") only where there is no other.
-    """
+def _wish(task: str) -> tuple[str, bool]:
+    """Return the prose of `task`, and whether there is pasted material beside it; the first line is always prose."""
     excerpt = task if len(task) <= _HEAD + _TAIL else f"{task[:_HEAD]}\n{task[-_TAIL:]}"
-    clauses = [
-        clause for part in _CLAUSE_ENDS.split(excerpt.casefold()) if (clause := _impolite(_normal(part))).strip()
+    first, *others = excerpt.strip().split("\n")
+    prose = [line for line in others if not re.search(_MATERIAL, line)]
+    wish = "\n".join([first, *prose])
+    pasted = len(prose) < len(others)
+    return (wish, pasted) if len(wish.split()) >= _FEWEST_WORDS else (excerpt, pasted)
+
+
+def _counts(wish: str) -> list[str]:
+    if not any(letter.isdigit() for letter in wish):
+        return []  # half a millisecond of compiling that most tasks need not pay
+    found = [
+        name
+        for number, *units in re.findall(_COUNTED, wish)
+        for (name, least), unit in zip(_COUNTS, units, strict=True)
+        if unit and float(number.replace(",", "").partition(".")[0]) >= least
     ]
+    return list(dict.fromkeys(found))
+
+
+def _trade(agent: str) -> str:
+    name = normal(agent)
+    return next((trade for trade, rule in known("trades").items() if _cues(rule["names"], name)), "")
+
+
+def _kind(wish: str, words: int) -> tuple[str, str]:
+    """Return the kind and the cue that told it.
+
+    The first that is asked for counts; a general one ("write ...") only where there is no other.
+    """
+    clauses = [clause for part in _CLAUSE_ENDS.split(wish.casefold()) if (clause := _impolite(normal(part))).strip()]
     named = [entry for clause in clauses for entry in _named(clause, words)]
     special = [entry for entry in named if not kinds()[entry[0]].get("general")]
-    if special and _begins(clauses[0], special[0]):
-        return *special[0], PLAIN
-    if special:
-        return *max(special, key=lambda entry: kinds()[entry[0]]["level"]), NAMED
-    if named:
-        return *named[0], GENERAL
-    is_request = _at_start(_lists()["polite"], _normal(task))
-    is_question = task.rstrip().endswith("?") and words <= _SHORT_QUESTION and not is_request
-    return ("fact", "?", GENERAL) if is_question else ("", "", UNNAMED)
-
-
-def _begins(clause: str, entry: tuple[str, str]) -> bool:
-    kind, cue = entry
-    return cue in kinds()[kind]["asks"].values() and clause.startswith(_normal(cue)[:-1])
+    if special or named:
+        return (special or named)[0]
+    is_request = _at_start(_lists()["polite"], normal(wish))
+    is_question = wish.rstrip().endswith("?") and words <= _SHORT_QUESTION and not is_request
+    return ("fact", "?") if is_question else ("", "")
 
 
 def _named(clause: str, words: int) -> Iterator[tuple[str, str]]:
     """Yield the kinds that `clause`, of a task of so many words, names, each with its cue."""
     asks = {kind: cue for kind, rule in kinds().items() if (cue := _at_start(rule["asks"], clause))}
     first = max(asks, key=lambda kind: len(asks[kind]), default="")
+    if first and not kinds()[first].get("general"):
+        yield first, asks[first]
     making = kinds()[first].get("general") if first else words <= _TERSE
     for kind, rule in kinds().items():
-        if words <= rule.get("longest", words):
-            cue = asks[kind] if kind == first else _first(rule["things"], clause) if making else ""
-            if cue := cue or _first(rule["signs"], clause):
-                yield kind, cue
+        if kind != first and (cues := _cues(rule["things"], clause) if making else ()):
+            yield kind, cues[0]
+        if cues := _cues(rule["signs"], clause):
+            yield kind, cues[0]
+    if first and kinds()[first].get("general"):
+        yield first, asks[first]
 
 
 def _impolite(clause: str) -> str:
     """Return `clause` without the words before what it asks for."""
     while polite := _at_start(_lists()["polite"], clause):
-        clause = clause[len(_normal(polite)) - 1 :]
+        clause = clause[len(polite) + 1 :]
     return clause
 
 
@@ -143,23 +169,14 @@ def _at_start(cues: Mapping[str, str], text: str) -> str:
     return max((cue for needle, cue in cues.items() if text.startswith(needle)), key=len, default="")
 
 
-def _first(cues: Mapping[str, str], text: str) -> str:
-    """Return the first cue in `text`, the longest of several, or ''."""
-    return min(_found(cues, text), default=(0, 0, ""))[2]
-
-
-def _found(cues: Mapping[str, str], text: str) -> Iterator[tuple[int, int, str]]:
-    """Yield where each cue that `text` holds first stands, its length below zero, and the cue."""
-    for needle, cue in cues.items():
-        if (at := text.find(needle)) >= 0:
-            whole = text[at + 1 : text.index(" ", at + len(needle) - 1)]
-            yield at, -len(cue), cue if needle.endswith(" ") else whole
-
-
-def _normal(text: str) -> str:
-    """Return the words of `text` without case, between single spaces."""
-    words = " ".join(re.findall(r"[^\W_]+", text.casefold()))
-    return f" {words} "
+def _cues(cues: Mapping[str, str], text: str) -> tuple[str, ...]:
+    """Return the cues in `text` in their order there, the longer first of two at one place; each one once."""
+    found = sorted((text.find(needle), -len(cue), needle, cue) for needle, cue in cues.items() if needle in text)
+    whole = (
+        cue if needle.endswith(" ") else text[at + 1 : text.index(" ", at + len(needle) - 1)]
+        for at, _, needle, cue in found
+    )
+    return tuple(dict.fromkeys(whole))
 
 
 @cache
@@ -168,8 +185,12 @@ def _lists() -> dict[str, Any]:
     lists: dict[str, Any] = json.loads(Path(__file__).with_name("words.json").read_text("utf-8"))
     for rule in lists["kinds"].values():
         rule |= {name: _needles(rule.get(name, ())) for name in ("asks", "things", "signs")}
-    return lists | {name: _needles(lists[name]) for name in ("polite", "narrow", "wide", "risk")}
+    for sign in lists["signs"].values():
+        sign["words"] = _needles(sign["words"])
+    for trade in lists["trades"].values():
+        trade["names"] = _needles(trade["names"])
+    return lists | {"polite": _needles(lists["polite"])}
 
 
 def _needles(cues: Iterable[str]) -> dict[str, str]:
-    return {_normal(cue)[: -1 if cue.endswith("*") else None]: cue.rstrip("*") for cue in cues}
+    return {f" {cue[:-1]}" if cue[-1] == "*" else f" {cue} ": cue.rstrip("*") for cue in cues}

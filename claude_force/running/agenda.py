@@ -6,15 +6,14 @@ costs, and it waits for nothing.
 
 from __future__ import annotations
 
-from .. import attachments
 from ..errors import ForceError
 from ..frozen import replace
 from ..workflow import dag
-from ..workflow.templates import render
 from . import calls
 from . import plan as plans
 from .calls import Call
 from .parts import is_redacted
+from .values import rendered
 from .verdict import combined
 
 TYPE_CHECKING = False
@@ -119,8 +118,10 @@ class Agenda:
         step, now = whole.job.step, self._now()
         if not plans.lacks_files(whole.job):
             return calls.outcome(replace(whole, started=now), "ok", now, note="0 items, nothing to do")
-        pattern = render(str(step.foreach), lambda name: plans.value_of(self._plan, name, {}, None))
+        pattern = rendered(self._plan, str(step.foreach))
         note = f"no file fits {pattern}"
+        from .. import attachments  # which few steps need
+
         meant = attachments.meant_from_here(self._plan.root, pattern)
         hint = f"; paths are relative to the project: write {meant}" if meant else ""
         self._warn(f"step '{step.id}' is skipped: {note}{hint}")

@@ -14,6 +14,7 @@ from ..frozen import fields, replace
 from ..models import Model, all_models
 from ..records import Agent, Document, Skill, Step, Workflow, canonical, digest
 from ..stores.transcript import plan_files
+from .material import own_inputs
 from .plan import Item, Job, Plan
 
 TYPE_CHECKING = False
@@ -46,7 +47,7 @@ def of_plan(plan: Plan) -> tuple[Entry, dict[str, str]]:
         "workflow": {"name": source.name, "source": source.source, "path": source.path and str(source.path.absolute())},
         "task": named(plan.task),
         "inputs": {name: named(value) for name, value in plan.inputs.items()},
-        "given": _given(plan),
+        "given": own_inputs(plan),
         "sample": plan.sample,
         "files": _named_files(plan.files, named),
         "agents": {name: _agent_facts(agent, named) for name, agent in agents.items()},
@@ -79,12 +80,6 @@ def swapped(plan: Plan, models: Mapping[str, Model]) -> Plan:
 def _with_model(job: Job, model: Model) -> Job:
     effort = job.effort if job.effort in model.efforts else None
     return replace(job, model=model, effort=effort, max_tokens=min(job.max_tokens, model.max_output_tokens))
-
-
-def _given(plan: Plan) -> list[str]:
-    """Return the inputs whose values are not the workflow's own."""
-    defaults = {declared.name: declared.default for declared in plan.workflow.inputs}
-    return [name for name, value in plan.inputs.items() if value != defaults.get(name)]
 
 
 def _named_files(files: Iterable[Document], named: Named) -> dict[str, str]:

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from ..records import digest
 from ..workflow.templates import names
-from . import plan as plans
+from .values import sources
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from ..records import Document, Outcome, Step
+    from ..records import Document, Outcome
     from .plan import Item, Job, Plan
 
     Parts = Mapping[str, tuple[str, str]]
@@ -34,11 +34,6 @@ def parts(
         if step_id in outcomes:
             found[f"output of {step_id}"] = outcomes[step_id].output, output_digest(outcomes[step_id])
     return found
-
-
-def sources(step: Step) -> Sequence[str]:
-    """Return the steps whose outputs `step` is given."""
-    return plans.named_outputs(step) or step.dependencies
 
 
 def output_digest(outcome: Outcome) -> str:

@@ -1,6 +1,7 @@
 """A workflow with everything found that it names: what `--dry-run` shows and the runner carries out.
 
-All that can be wrong is found here, before anything is sent: agents, skills, models, inputs, files.
+All that can be wrong is found here, before anything is sent: agents, skills, models, inputs, files, and by `check`
+what a call would be refused for.
 """
 
 from __future__ import annotations
@@ -8,17 +9,17 @@ from __future__ import annotations
 import json
 from functools import cache, partial
 
-from .. import attachments, globs, prompt
+from .. import prompt
 from ..errors import NotFound, UsageError, ValidationError
 from ..frozen import dataclass, replace
 from ..models import find
-from ..prompt import fence
 from ..records import Document, Outcome, Step, Workflow, canonical
-from ..workflow.templates import names, origin, render, sole_name, step_of
+from ..workflow.templates import names, origin, sole_name, step_of
+from . import values
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
     from typing import Any
 
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 _OVERESTIMATE = 3
 """How many times the true number of tokens the estimate may be."""
+_SURELY_SENT = 1_000_000
+"""Characters of a task that a request holds in any case."""
 DEFAULT_MAX_TOKENS = 16_000
 """Tokens of output a call may use where nothing says otherwise: thinking counts too, so 4,096 cuts real answers."""
 
@@ -115,12 +118,23 @@ def make(
     route = router and partial(router, known, sum(len(file.text) for file in files))
     jobs = {step.id: _job(step, settings, agent, find_skills, warn_once, route) for step in source.steps}
     plan = Plan(source, task, inputs, root, jobs, tuple(files), sample)
-    return replace(plan, jobs=_with_files(plan))
+    attached = _material(plan, warn_once)
+    items = {step.id: _known_items(plan, step) for step in source.steps}
+    return replace(plan, jobs={i: replace(job, files=attached[i], items=items[i]) for i, job in jobs.items()})
 
 
 def single(agent: str, **settings: Any) -> Workflow:
     """Return the workflow of one step that runs one agent; `settings` are those of a Step."""
     return Workflow(agent, (Step(agent, agent, **settings),), source="agent")
+
+
+def files(plan: Plan, job: Job, item: Item | None = None) -> tuple[Document, ...]:
+    """Return what one call attaches; raises ValidationError for a file that is missing, binary or unreadable."""
+    if job.files is not None:
+        return (*plan.files, *job.files)
+    from . import material  # which few steps need
+
+    return (*plan.files, *material.of_item(plan, job, item))
 
 
 def lacks_files(job: Job) -> bool:
@@ -137,20 +151,8 @@ def items(plan: Plan, step: Step, outcomes: Mapping[str, Outcome]) -> Sequence[I
     from ..answers import listing  # which few steps need
 
     name = sole_name(str(step.foreach)) or ""
-    listed = listing.values(_output(name, outcomes), where=f"step '{step.id}': foreach", name=f"{{{{{name}}}}}")
+    listed = listing.values(values.value_of(plan, name, outcomes, None), where="foreach", name=f"{{{{{name}}}}}")
     return [Item(value, quoted=True) for value in listed]
-
-
-def files(plan: Plan, job: Job, item: Item | None = None) -> tuple[Document, ...]:
-    """Return what one call attaches; raises ValidationError for a file that is missing, binary or unreadable."""
-    if job.files is not None:
-        return (*plan.files, *job.files)
-    if job.member_files is None:
-        return (*plan.files, *_attached(plan, job.step, item, {}))
-    label = item.label if item else ""
-    if label not in job.member_files:
-        raise ValidationError(f"step '{job.step.id}': the journal has no files for {label[:80]}")
-    return (*plan.files, *job.member_files[label])
 
 
 def request(
@@ -165,12 +167,15 @@ def request(
     Raises UsageError for an empty task; ValidationError as `files` does, for an item that lacks what the task names,
     for a request above 32 MiB, and for a prompt far beyond what the model takes.
     """
-    task, quotes = _task(plan, job.step, outcomes, item)
+    task, quotes = values.task(plan, job.step, outcomes, item)
     if attached is None:
         attached = files(plan, job, item)
-    attachments.check_size(attached, task)
+    if attached or len(task) > _SURELY_SENT:
+        from .. import attachments  # with `globs` a third of a millisecond
+
+        attachments.check_size(attached, task)
     if not task.strip():
-        raise UsageError(f"step '{job.step.id}': the task is empty", hint="say what the agent shall do")
+        raise UsageError("the task is empty", hint="say what to do: give the run a TASK, or the step its own task")
     built = prompt.build(
         job.agent,
         job.skills,
@@ -198,23 +203,18 @@ def _check_context(request: Request, model: Model, attached: Sequence[Document])
         raise ValidationError(told, hint="attach less, or split the work")
 
 
-def named_outputs(step: Step) -> list[str]:
-    """Return the ids of the steps whose outputs the task of `step` names.
+def check(plan: Plan) -> None:
+    """Raise UsageError, naming the step, for a call that would be refused whatever is answered before it.
 
-    A step whose task names none is sent the outputs of all its dependencies.
+    What is read for items is not kept, since it may be more than memory holds: it is read again when it is sent.
     """
-    return [named for name in names(step.task) if (named := step_of(name))]
+    from . import material  # which single agents need not
 
-
-def value_of(plan: Plan, name: str, outcomes: Mapping[str, Outcome], item: Item | None) -> str:
-    """Return what the template `name` stands for, unfenced."""
-    if name == "task":
-        return plan.task
-    if name.startswith("input."):
-        return plan.inputs[name.removeprefix("input.")]
-    if origin(name) == "steps":
-        return _output(name, outcomes)
-    return _item_value(name, item)
+    for job in plan.jobs.values():
+        before = {i: Outcome(i, "", "ok", output=f"(the output of step '{i}')") for i in values.sources(job.step)}
+        with material.about(job.step):
+            for item in _known_calls(plan, job):
+                request(plan, job, before, item)
 
 
 def _job(
@@ -253,11 +253,11 @@ def _inputs(source: Workflow, given: Mapping[str, str]) -> dict[str, str]:
     for name in given:
         if name not in known:
             raise NotFound("input", name, known, where=f"workflow '{source.name}': ")
-    values = {i.name: i.default for i in source.inputs if i.default is not None} | dict(given)
+    found = {i.name: i.default for i in source.inputs if i.default is not None} | dict(given)
     for name in known:
-        if name not in values:
+        if name not in found:
             raise UsageError(f"workflow '{source.name}' needs input '{name}'", hint=f"give --input {name}=VALUE")
-    return values
+    return found
 
 
 def _implied_inputs(source: Workflow) -> list[str]:
@@ -268,72 +268,27 @@ def _implied_inputs(source: Workflow) -> list[str]:
     return list(implied_inputs(source))
 
 
-def _render(plan: Plan, text: str, item: Item | None = None) -> str:
-    return render(text, lambda name: value_of(plan, name, {}, item))
+def _known_calls(plan: Plan, job: Job) -> Iterator[Item | None]:
+    """Yield None for a step that runs once, or its items as far as they are known; without what its condition skips."""
+    for item in (None,) if job.step.foreach is None else job.items or ():
+        if not _is_ruled_out(plan, job.step, item):
+            yield item
 
 
-def _task(plan: Plan, step: Step, outcomes: Mapping[str, Outcome], item: Item | None) -> tuple[str, bool]:
-    """Return the task with its values, and whether it holds fenced documents."""
-    quoted = False
+def _is_ruled_out(plan: Plan, step: Step, item: Item | None) -> bool:
+    if step.when is None or "steps" in map(origin, names(step.when)):
+        return False
+    from ..workflow.conditions import holds  # which few steps need
 
-    def value(name: str) -> str:
-        nonlocal quoted
-        text = value_of(plan, name, outcomes, item)
-        untrusted = origin(name) == "steps" or (item is not None and item.quoted and origin(name) == "item")
-        if not untrusted or not text:
-            return text
-        quoted = True
-        return fence(Document(_document_name(name), text))
-
-    parts = [render(step.task, value)]
-    if not named_outputs(step):
-        for dependency in step.dependencies:
-            if output := outcomes[dependency].output if dependency in outcomes else "":
-                quoted = True
-                heading = f"## Output of step '{dependency}' ({plan.jobs[dependency].agent.name})"
-                parts.append(f"{heading}\n\n{fence(Document(f'output of {dependency}', output))}")
-    return "\n\n".join(parts), quoted
+    return not holds(step.when, lambda name: values.value_of(plan, name, {}, item))
 
 
-def _document_name(name: str) -> str:
-    step_id = step_of(name)
-    return f"output of {step_id}" if step_id else name
+def _material(plan: Plan, warn: Callable[[str], object]) -> Mapping[str, tuple[Document, ...] | None]:
+    if not plan.files and not any(step.files for step in plan.workflow.steps):
+        return dict.fromkeys(plan.jobs, ())
+    from . import material  # which single agents mostly need not
 
-
-def _output(name: str, outcomes: Mapping[str, Outcome]) -> str:
-    outcome = outcomes.get(step_of(name) or "")
-    return outcome.output if outcome else ""
-
-
-def _item_value(name: str, item: Item | None) -> str:
-    if item is None:
-        return ""
-    value = item.value
-    for part in name.split(".")[1:]:
-        if not isinstance(value, dict) or part not in value:
-            raise ValidationError(f"{{{{{name}}}}}: the item has no '{part}': {item.label[:80]}")
-        value = value[part]
-    return value if isinstance(value, str) else canonical(value)
-
-
-def _attached(plan: Plan, step: Step, item: Item | None, known: dict[str, Document]) -> tuple[Document, ...]:
-    patterns = [_render(plan, pattern, item) for pattern in step.files]
-    for name in (found := attachments.find(plan.root, patterns, where=f"step '{step.id}'")):
-        if name not in known:
-            known[name] = attachments.read(plan.root / name, name)
-    return tuple(known[name] for name in found)
-
-
-def _with_files(plan: Plan) -> dict[str, Job]:
-    known: dict[str, Document] = {}
-    jobs = {}
-    for step_id, job in plan.jobs.items():
-        used = (name for pattern in job.step.files for name in names(pattern))
-        by_item = "item" in map(origin, used)
-        attached = None if by_item else _attached(plan, job.step, None, known)
-        attachments.check_size((*plan.files, *(attached or ())), plan.task)
-        jobs[step_id] = replace(job, files=attached, items=_known_items(plan, job.step))
-    return jobs
+    return material.of_steps(plan, warn)
 
 
 def _known_items(plan: Plan, step: Step) -> tuple[Item, ...] | None:
@@ -343,5 +298,7 @@ def _known_items(plan: Plan, step: Step) -> tuple[Item, ...] | None:
         return tuple(Item(value) for value in step.foreach)
     if step_of(sole_name(step.foreach) or ""):
         return None
-    found = globs.expand(plan.root, _render(plan, step.foreach))
+    from .. import globs  # which few steps need
+
+    found = globs.expand(plan.root, values.rendered(plan, step.foreach))
     return tuple(Item(name, quoted=not name.isprintable()) for name in found)

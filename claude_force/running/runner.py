@@ -19,12 +19,12 @@ from ..errors import BudgetExceeded, EmptyAnswer, ForceError, Interrupted, Schem
 from ..frozen import replace
 from ..workflow import dag
 from . import calls
-from . import plan as plans
 from .agenda import Agenda
 from .calls import Call
-from .parts import sources
 from .prefixes import PrefixScheduler, marked, shared
 from .spending import Reservations, is_unbilled
+from .values import sources, value_of
+from .verdict import remedy
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -121,6 +121,8 @@ class _Course:
         for call in behind:
             (self.behind.append if self.prefixes.waits(call.job.step.id) else self.push)(call)
         while self.ready and len(self.in_flight) < self.context.jobs and not self.agenda.stopped:
+            if self.decided and self.decided[-1].error:
+                return  # the consumer hears of it first: it may end the run, of which there may be thousands of calls
             self.start(heappop(self.ready)[-1])
 
     def start(self, call: Call) -> None:
@@ -191,8 +193,8 @@ class _Course:
         else:
             self.prefixes.arrive(call.id, answered=True)
             outcome = self.answered(call, reply, cached=shared)
+            self.store(call, outcome, reply)  # first: who is killed between the two has paid, and need not pay again
             self.charge(call, outcome.cost)
-            self.store(call, outcome, reply)
         del self.in_flight[call.id]  # last: what an interrupt finds there is charged and told of
         if outcome.error and self.may_retry(call, outcome.error):
             self.context.on_notice(f"{call.name}: {outcome.error.message}; trying again")
@@ -266,7 +268,7 @@ class _Course:
             return True
         from ..workflow.conditions import holds  # which few steps need
 
-        return holds(condition, lambda name: plans.value_of(self.plan, name, self.agenda.outcomes, call.item))
+        return holds(condition, lambda name: value_of(self.plan, name, self.agenda.outcomes, call.item))
 
     def may_retry(self, call: Call, error: ForceError) -> bool:
         again = error.retryable or isinstance(error, EmptyAnswer | SchemaMismatch)
@@ -277,4 +279,8 @@ class _Course:
         return calls.answered(call, reply, self.now(), prices=self.context.prices or {}, cached=cached)
 
     def failed(self, call: Call, error: ForceError) -> Outcome:
+        if not error.hint:
+            of_run = self.context.deadline is not None and monotonic() >= self.context.deadline
+            error.hint = remedy(error, of_run=of_run)
+            error.add_note(error.hint)
         return calls.failed(call, error, self.now())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..errors import AnswerError, EmptyAnswer, Refused, SchemaMismatch, Truncated
+from ..errors import AnswerError, ConnectionFailed, EmptyAnswer, Refused, SchemaMismatch, TimedOut, Truncated
 from ..models import total
 from ..records import Outcome, Usage
 
@@ -10,20 +10,23 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ..errors import ForceError
     from ..records import Reply
 
 
 def judge(reply: Reply, max_tokens: int, wanted: str | None = None) -> AnswerError | None:
     """Return why `reply`, given `max_tokens`, is no answer that fits the schema `wanted`, or None if it is one."""
     if reply.stop_reason == "refusal":
-        return Refused(f"the model declined to answer{f' ({reply.refusal})' if reply.refusal else ''}")
+        told = f"the model declined to answer{f' ({reply.refusal})' if reply.refusal else ''}"
+        return Refused(told, hint="word the task differently, attach less, or ask another model")
     if reply.stop_reason == "max_tokens":
         hint = "give more with --max-tokens, or max_tokens in the step or agent"
         return Truncated(f"the answer was cut at max_tokens ({max_tokens:,})", hint=hint)
     if reply.stop_reason == "model_context_window_exceeded":
         return Truncated("the answer was cut at the model's context window", hint="attach less")
     if reply.stop_reason not in {"end_turn", "stop_sequence"}:
-        return AnswerError(f"the model stopped without an answer: {reply.stop_reason}")
+        hint = "try again, or word the task differently"
+        return AnswerError(f"the model stopped without an answer: {reply.stop_reason}", hint=hint)
     if not reply.text.strip():
         return EmptyAnswer("the answer is empty", hint="try again, or word the task differently")
     return _mismatch(reply.text, wanted) if wanted else None
@@ -41,7 +44,17 @@ def _mismatch(text: str, wanted: str) -> SchemaMismatch | None:
     if not found:
         return None
     more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
-    return SchemaMismatch(f"the output does not fit its schema: {found[0]}{more}")
+    hint = "try again, say in the task what is wanted, or set retries in the step"
+    return SchemaMismatch(f"the output does not fit its schema: {found[0]}{more}", hint=hint)
+
+
+def remedy(error: ForceError, *, of_run: bool) -> str:
+    """Return what to do about a failure on the way; `of_run` says that the time limit that passed is the run's."""
+    if isinstance(error, TimedOut):
+        return "allow the run more by --timeout or --deadline" if of_run else "raise timeout_seconds of the step"
+    if isinstance(error, ConnectionFailed):
+        return "try again; claude-force doctor looks at the connection"
+    return ""
 
 
 def combined(members: Sequence[Outcome]) -> Outcome:

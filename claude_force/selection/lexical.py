@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from . import Choice
-from .bm25 import Index, distinct
-from .confidence import chosen, listed
+from .asked import asked
+from .bm25 import Index
+from .confidence import calibration, chosen, listed
 from .profile import WEIGHTS, profiles
 
 TYPE_CHECKING = False
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from ..records import Agent
     from .bm25 import Match
 
-_PLACES = {"descriptions of others": "what others say it is for"}
+_PLACES = {"clauses": "its description", "descriptions of others": "what others say it is for"}
 _MOST_WORDS = 5
 """Words of a task that a reason names."""
 
@@ -24,7 +25,7 @@ def recommend(task: str, agents: Sequence[Agent], *, top: int = 3) -> list[Choic
     index = index_of(agents)
     return [
         Choice(agents[place].name, round(confidence, 3), reason(index.matches(task, place)))
-        for place, confidence in chosen(index.scores(task), "lexical", top, words=len(distinct(task)))
+        for place, confidence in chosen(index.scores(task), calibration()["lexical"], top, words=len(asked(task)))
     ]
 
 

@@ -13,23 +13,26 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from ..records import Agent
+    from .bm25 import Field
 
-WEIGHTS = {"name": 3.0, "domains": 3.0, "description": 1.5, "descriptions of others": 1.0}
-"""The fields of an agent's profile and what a word in each counts."""
+WEIGHTS = {"name": 1.5, "domains": 3.0, "description": 1.0, "clauses": 2.0, "descriptions of others": 0.3}
+"""The fields of an agent's profile and what a word in each counts; `clauses` are those of the description of an agent
+that names no domains."""
 
 _SENTENCE = re.compile(r"(?<=[.!?;])\s+")
 _CODE = re.compile(r"^(```|~~~).*?^\1", re.MULTILINE | re.DOTALL)
 _HEADING = re.compile(r"^#+ +(.+)$", re.MULTILINE)
 
 
-def profiles(agents: Sequence[Agent]) -> list[dict[str, str]]:
+def profiles(agents: Sequence[Agent]) -> list[dict[str, Field]]:
     """Return the text of each field of `WEIGHTS` for each agent."""
     own, pointed = _descriptions(agents)
     return [
         {
             "name": agent.name,
-            "domains": ", ".join(agent.domains),
+            "domains": agent.domains,
             "description": " ".join(own[agent.name]),
+            "clauses": () if agent.domains else tuple(_own_clauses(own[agent.name])),
             "descriptions of others": ", ".join(pointed[agent.name]),
         }
         for agent in agents
@@ -39,10 +42,7 @@ def profiles(agents: Sequence[Agent]) -> list[dict[str, str]]:
 def phrases(agents: Sequence[Agent]) -> list[list[str]]:
     """Return what each agent says it is for, in phrases short enough to have one meaning; never none."""
     own, _ = _descriptions(agents)
-    return [
-        [*agent.domains, *(clause for text in own[agent.name] for clause in _clauses(text))] or [agent.name]
-        for agent in agents
-    ]
+    return [[*agent.domains, *_own_clauses(own[agent.name])] or [agent.name] for agent in agents]
 
 
 def headings(text: str) -> str:
@@ -50,10 +50,11 @@ def headings(text: str) -> str:
     return "\n".join(_HEADING.findall(_CODE.sub("", text) if "\n```" in text or "\n~~~" in text else text))
 
 
-def _clauses(sentence: str) -> Iterator[str]:
-    for clause in re.split(r"[,:;] | or ", sentence):
-        if len(clause) > 3:
-            yield clause.strip(" .")
+def _own_clauses(sentences: Sequence[str]) -> Iterator[str]:
+    for sentence in sentences:
+        for clause in re.split(r"[,:;] | or ", sentence):
+            if len(clause) > 3:
+                yield clause.strip(" .")
 
 
 def _descriptions(agents: Sequence[Agent]) -> tuple[dict[str, list[str]], dict[str, list[str]]]:

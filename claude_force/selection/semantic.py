@@ -6,12 +6,13 @@ text becomes a vector is not known here.
 
 from __future__ import annotations
 
+from math import sqrt
 from operator import mul
 
 from ..frozen import dataclass
 from . import Choice
-from .bm25 import distinct
-from .confidence import chosen, listed
+from .asked import asked
+from .confidence import calibration, chosen, listed
 from .lexical import index_of, reason
 from .profile import phrases
 
@@ -25,11 +26,15 @@ if TYPE_CHECKING:
     Vector = Sequence[float]
     Embed = Callable[[Sequence[str]], Sequence[Vector]]
 
-_NEAREST = 3
+_NEAREST = 5
 """How many of an agent's phrases count: those nearest to the task."""
-_WORDS = 0.09
-"""What one point of the lexical score counts, against a cosine. On the labelled tasks that both were chosen by, their
+_WORDS = 0.4
+"""What the root of the lexical score counts, against a cosine. On the labelled tasks that both were chosen by, their
 neighbours are as good."""
+_ALIKE = 0.4
+"""A mean cosine that is enough for an agent to fit though no word is shared; tasks that none is for stay below."""
+_TOLD = 3
+"""Phrases that a reason names."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +59,11 @@ def recommend(task: str, known: Profiles, embed: Embed, *, top: int = 3) -> list
     nearest = _nearest(task, known, embed)
     mixed = _mixed(nearest, known.index.scores(task))
     found = []
-    for place, confidence in chosen(mixed, "semantic", top, words=len(distinct(task))):
-        meant = listed(f"'{known.said[place][at]}' ({cosine:.2f})" for cosine, at in nearest[place])
+    constants = calibration()["semantic"]
+    if any(_mean(near) >= _ALIKE for near in nearest):
+        constants = {**constants, "least_score": 0.0}
+    for place, confidence in chosen(mixed, constants, top, words=len(asked(task))):
+        meant = listed(f"'{known.said[place][at]}' ({cosine:.2f})" for cosine, at in nearest[place][:_TOLD])
         words = reason(known.index.matches(task, place))
         told = f"means much the same as {meant}" + (f"; {words}" if words else "")
         found.append(Choice(known.agents[place].name, round(confidence, 3), told))
@@ -68,10 +76,11 @@ def scores(task: str, known: Profiles, embed: Embed) -> list[float]:
 
 
 def _mixed(nearest: Sequence[Sequence[tuple[float, int]]], lexical: Sequence[float]) -> list[float]:
-    return [
-        sum(cosine for cosine, _ in near) / len(near) + _WORDS * words
-        for near, words in zip(nearest, lexical, strict=True)
-    ]
+    return [_mean(near) + _WORDS * sqrt(words) for near, words in zip(nearest, lexical, strict=True)]
+
+
+def _mean(near: Sequence[tuple[float, int]]) -> float:
+    return sum(cosine for cosine, _ in near) / len(near)
 
 
 def _nearest(task: str, known: Profiles, embed: Embed) -> list[list[tuple[float, int]]]:

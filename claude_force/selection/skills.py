@@ -7,7 +7,7 @@ they are not the user's, and the request would change with them.
 
 from __future__ import annotations
 
-from math import inf
+from math import inf, sqrt
 
 from ..frozen import dataclass
 from .bm25 import Index
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from .bm25 import Match
 
 _WEIGHTS = {"name": 3.0, "description": 2.0, "headings": 0.3}
+_NAMED = 2
+"""What a word counts that stands for the same concept as a skill's name."""
 _LINE = 100
 """Characters that a skill's line in the catalogue has at most after its name."""
 
@@ -39,18 +41,26 @@ def needed(task: str, skills: Sequence[Skill], *, always: Collection[str] = ()) 
     """Return the skills to load for `task`: those named in `always`, in its order, and then by name those that fit."""
     by_name = {skill.name: skill for skill in skills}
     found = [Need(by_name[name], "named explicitly") for name in dict.fromkeys(always) if name in by_name]
-    others = [skill for skill in skills if skill.name not in always]
-    index = index_of(skills)
-    places = {name: place for place, name in enumerate(by_name)}
-    matches = {skill.name: index.matches(task, places[skill.name]) for skill in others}
-    least = calibration()["skills"]["least"]
-    fitting = sorted((skill for skill in others if relevance(matches[skill.name]) >= least), key=lambda s: s.name)
-    return found + [Need(skill, reason(matches[skill.name])) for skill in fitting]
+    index, least = index_of(skills), calibration()["skills"]["least"]
+    matches = [index.matches(task, place) for place in range(len(skills))]
+    fitting = [
+        Need(skill, reason(own))
+        for skill, own, relevant in zip(skills, matches, relevances(matches), strict=True)
+        if relevant >= least and skill.name not in always
+    ]
+    return found + sorted(fitting, key=lambda need: need.skill.name)
 
 
-def relevance(matches: Sequence[Match]) -> float:
-    """Return how relevant a skill with these `matches` is: their score, or infinity if its name is among them."""
-    return inf if any(match.field == "name" for match in matches) else sum(match.gain for match in matches)
+def relevances(matches: Sequence[Sequence[Match]]) -> list[float]:
+    """Return how relevant each skill with these `matches` is, or infinity if the task uses its name.
+
+    That is its score against the root of the best one's: where one skill says most of what a task is about, others need
+    more than a word.
+    """
+    scores = [sum(_gain(match) for match in own) for own in matches]
+    best = sqrt(max([*scores, 1]))
+    named = (any(match.field == "name" and not match.concept for match in own) for own in matches)
+    return [inf if uses else score / best for score, uses in zip(scores, named, strict=True)]
 
 
 def index_of(skills: Sequence[Skill]) -> Index:
@@ -73,6 +83,10 @@ def saving(skills: Sequence[Skill], loaded: Sequence[Skill], estimate: Callable[
     sent = estimate(catalogue(skills)) + sum(estimate(skill.body) for skill in loaded)
     saved = round(1 - sent / everything, 4) if everything else 0.0
     return {"all_tokens": everything, "sent_tokens": sent, "saved": saved}
+
+
+def _gain(match: Match) -> float:
+    return match.gain * (_NAMED if match.field == "name" else 1)
 
 
 def _line(description: str) -> str:

@@ -1,7 +1,8 @@
 """From a text to the terms that it is compared by: stems of its words, and the concepts that they stand for.
 
 The concepts are data, `concepts.json`: by name, the words and phrases that mean much the same to who looks for an
-agent, some in German and French. It knows neither agents nor scores.
+agent, some in German, French and Spanish. `phrases.json` holds the same by roots, which
+`scripts/evaluate --phrases` makes so that no start has to. It knows neither agents nor scores.
 """
 
 from __future__ import annotations
@@ -11,12 +12,17 @@ import re
 from functools import cache
 from pathlib import Path
 
+from .words import STOP, WHOLE
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from typing import Any
 
-    Term = tuple[str, str, tuple[str, ...]]
-    """A word as written, its stem, and the concepts that it stands for, alone or with the words before it."""
+    Phrases = tuple[Mapping[str, str], Mapping[str, str]]
+    """By its roots, what a phrase stands for, parted by semicolons; by its last root, of how many words some are."""
+    Term = tuple[str, str, Mapping[str, str]]
+    """A word as written, its stem, and by what it stands for, alone or with words before it, these words."""
 
 _WORD = re.compile(r"[^\W_]+")
 
@@ -32,48 +38,87 @@ _LENGTHS = {
 """How long the endings are that end in a letter: most words can have few of them."""
 _LEAST = 3
 """Letters that are left of a word at least."""
-
-_STOP = """
-a about above after again all also am an and any are as at back be because been before being between both but by
-came can cant could did do does doesnt doing done dont each either else etc even ever every few find for found from
-further get gets getting give given go goes going got had has have having he her here hers him his how i id if ill im in
-into is isnt it its ive just know let lets like ll lot make makes many may maybe me might mine more most much must my
-need needs no nor not now of off on once one only or other our ours out over own please pls re really s same say
-says see shall she should so some somebody someone something still stuff such sure t take tell than thanks that the
-their them then there these they thing things this those though through to too try two under until us use used
-using ve very want wants was we were what whats when where whether which while who whom whose why will with within
-without wont would yes yet you your yours
-attached below help look please code file files long short new old good better best bad big small free day days week
-weeks year years time times today
-aber als auch auf aus bei bin bis bitte da das dass dem den der des die diese dieser doch du durch ein eine einem
-einen einer eines er es für hat hier ich ihr im ist ja kann kein keine können man mein meine mich mir mit muss nach
-nicht noch nur ob oder ohne sein sich sie sind über um und uns unser unsere unserem unseren unter vom von vor war was
-weil welche wenn wer wie wir wird wo zu zum zur
-au aux avec ce ces cet cette dans de du elle en est et il ils je la le les leur ma mes mon ne nos notre nous où
-par pas pour quel quelle qui se ses son sont sur un une vos votre vous
-"""
-_STOP_WORDS = frozenset(_STOP.split())
-_APOSTROPHES = {ord("'"): None, 0x2019: None}
+_NOTHING: Mapping[str, str] = {}
 
 
-def terms(text: str) -> list[Term]:
-    """Return the terms of `text` in their order: its words, save those that say nothing unless they end a phrase."""
-    known = _concepts()
-    found: list[Term] = []
-    stems: list[str] = []
-    for word in _words(text):
-        lower = word.lower()
-        stem = stem_of(lower)
-        stems.append(stem)
-        concepts: tuple[str, ...] = ()
-        for phrase, length, concept in known.get(stem, ()):
-            if length == 1 or " ".join(stems[-length:]) == phrase:
-                if concept not in concepts:
-                    concepts += (concept,)
-                stem = phrase if lower in _STOP_WORDS else stem
-        if concepts or lower not in _STOP_WORDS:
-            found.append((word, stem, concepts))
+def terms(text: str, phrases: Phrases) -> list[Term]:
+    """Return the terms of `text` in their order: its words, save those that say nothing unless they end a phrase.
+
+    `phrases` are those to look for, as `concepts` tells them. A phrase inside a longer one stands for nothing: there is
+    no test in "load test", only a load test.
+    """
+    names, lengths = phrases
+    words = words_of(text)
+    lowers = [word.lower() for word in words]
+    roots = [root_of(word) for word in lowers]
+    meant: list[tuple[str, int] | None] = []
+    for place, root in enumerate(roots):
+        here = (names[root], 1) if root in names and lowers[place] not in STOP else None
+        for digit in lengths.get(root, ""):
+            start = place + 1 - int(digit)
+            if start >= 0 and (phrase := " ".join(roots[start : place + 1])) in names:
+                here = names[phrase], place + 1 - start
+                _forget_inside(meant, start)
+        meant.append(here)
+    return [
+        _term(words, roots, place, *here) if here else (words[place], stem_of(lower), _NOTHING)
+        for place, (lower, here) in enumerate(zip(lowers, meant, strict=True))
+        if here or lower not in STOP
+    ]
+
+
+def words_of(text: str) -> list[str]:
+    """Return the words of `text` as they are written, without apostrophes."""
+    return _WORD.findall(text.replace("'", "").replace("\u2019", ""))
+
+
+def table_of(listed: Iterable[tuple[str, str]]) -> Phrases:
+    """Return the table of phrases that are listed with what each stands for."""
+    names: dict[str, dict[str, None]] = {}
+    lengths: dict[str, set[str]] = {}
+    for phrase, name in listed:
+        roots = [root_of(word.lower()) for word in words_of(phrase)] or [""]
+        names.setdefault(" ".join(roots), {})[name] = None
+        if 1 < len(roots) < 10:  # one digit tells a length
+            lengths.setdefault(roots[-1], set()).add(str(len(roots)))
+    said = {phrase: ";".join(found) for phrase, found in names.items()}
+    return said, {root: "".join(sorted(found)) for root, found in lengths.items()}
+
+
+def concepts() -> Phrases:
+    """Return the table of the phrases that stand for a concept."""
+    known = _data()
+    return known["names"], known["lengths"]
+
+
+def phrases_json(known: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
+    """Return what `phrases.json` holds, made of what `concepts.json` does."""
+    groups = [group.items() for group in known.values()]
+    names, lengths = table_of((phrase, name) for group in groups for name, said in group for phrase in said.split(","))
+    return {"wishes": sorted(known["wishes"]), "names": dict(sorted(names.items())), "lengths": lengths}
+
+
+def wishes() -> Collection[str]:
+    """Return the concepts that are a wish or a need rather than a subject: to review, a crash; not Python or a page."""
+    found: Collection[str] = _data()["wishes"]
     return found
+
+
+@cache
+def root_of(word: str) -> str:
+    """Return `word`, in lower case, without the ending of a plural, a past or a progress: log, logs and logged.
+
+    It keeps apart what `stem_of` takes for one: a store from what is stored, but a loader from what is loading.
+    """
+    if len(word) < 4 or not word.isascii() or not word.isalpha():
+        return word
+    if word[-1] == "s" and word[-2] not in "siu":
+        word = word[:-3] + "y" if word.endswith("ies") and len(word) > 4 else word[:-1]
+    for ending in ("ing", "ed"):
+        if word.endswith(ending) and len(word) - len(ending) >= _LEAST:
+            word = _single(word[: -len(ending)])
+            break
+    return word[:-1] if word[-1] == "e" and len(word) > _LEAST else word
 
 
 @cache
@@ -82,12 +127,29 @@ def stem_of(word: str) -> str:
 
     A plain cut of English endings: of a word in another language it may leave an odd rest, which does no harm.
     """
-    if not word.isascii() or not word.isalpha():
+    if word in WHOLE or not word.isascii() or not word.isalpha():
         return word
     if not word.endswith("ss"):
         word = word[: len(word) - _ending(word)]
-    doubled = len(word) > _LEAST and word[-1] == word[-2] and word[-1] not in "sl"
-    return word[:-1] if doubled else word
+    return _single(word)
+
+
+def _forget_inside(meant: list[tuple[str, int] | None], start: int) -> None:
+    """Forget what phrases stand for that begin at `start` or later: they are inside a longer one."""
+    for at in range(start, len(meant)):
+        if (other := meant[at]) and at + 1 - other[1] >= start:
+            meant[at] = None
+
+
+def _term(words: Sequence[str], roots: Sequence[str], place: int, names: str, length: int) -> Term:
+    """Return the term of the word at `place`; if that says nothing alone, its phrase is its stem."""
+    lower, phrase = words[place].lower(), slice(place + 1 - length, place + 1)
+    stem = " ".join(roots[phrase]) if lower in STOP else stem_of(lower)
+    return words[place], stem, dict.fromkeys(names.split(";"), " ".join(words[phrase]))
+
+
+def _single(word: str) -> str:
+    return word[:-1] if len(word) > _LEAST and word[-1] == word[-2] and word[-1] not in "sl" else word
 
 
 def _ending(word: str) -> int:
@@ -99,17 +161,7 @@ def _ending(word: str) -> int:
     return 0
 
 
-def _words(text: str) -> list[str]:
-    return _WORD.findall(text.translate(_APOSTROPHES))
-
-
 @cache
-def _concepts() -> Mapping[str, Sequence[tuple[str, int, str]]]:
-    """Return by the last stem of a word or phrase its stems, how many they are, and the concept that it stands for."""
-    table = json.loads(Path(__file__).with_name("concepts.json").read_bytes())
-    found: dict[str, dict[tuple[str, int, str], None]] = {}
-    for name, listed in table.items():
-        for phrase in listed.split(","):
-            stems = [stem_of(word.lower()) for word in _words(phrase)]
-            found.setdefault(stems[-1], {})[" ".join(stems), len(stems), name] = None  # test and tests are one
-    return {stem: tuple(phrases) for stem, phrases in found.items()}
+def _data() -> Mapping[str, Any]:
+    found: Mapping[str, Any] = json.loads(Path(__file__).with_name("phrases.json").read_bytes())
+    return found

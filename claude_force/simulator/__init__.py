@@ -8,8 +8,8 @@ not share a mistake with what it tests.
 
 from __future__ import annotations
 
-from .behaviour import Behaviour, Fault, Latency, parse_latency
+from .behaviour import FAULTS, Behaviour, Fault, Latency, parse_latency
 from .record import Received
 from .server import Simulator, serve_forever
 
-__all__ = ["Simulator", "Behaviour", "Fault", "Latency", "Received", "parse_latency", "serve_forever"]
+__all__ = ["Simulator", "Behaviour", "FAULTS", "Fault", "Latency", "Received", "parse_latency", "serve_forever"]

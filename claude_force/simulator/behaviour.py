@@ -5,11 +5,11 @@ Frozen data and its reading from text. It does not know how anything here is car
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from math import exp, log
 from time import monotonic
 
+from .. import durations
 from ..errors import UsageError
 from .problems import STATUS_OF
 
@@ -64,11 +64,11 @@ def parse_latency(text: str) -> Latency:
 
 
 def parse_seconds(text: str) -> float:
-    """Read `2s`, `250ms` or a bare number of seconds. Raises UsageError."""
-    match = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*(ms|s)?\s*", text, re.ASCII)
-    if match is None:
-        raise UsageError(f"'{text}' is not a length of time", hint="write 2s or 250ms")
-    return float(match[1]) / (1000 if match[2] == "ms" else 1)
+    """Read `2s`, `250ms`, `5m` or a bare number of seconds. Raises UsageError."""
+    try:
+        return durations.seconds(text)
+    except ValueError:
+        raise UsageError(f"'{text}' is not a length of time", hint="write 2s or 250ms") from None
 
 
 @dataclass(frozen=True)
@@ -133,12 +133,12 @@ def fault_named(name: str) -> Fault:
     """Return the fault that a rate names: a status such as `529`, or a kind such as `reset`. Raises UsageError."""
     if name.isascii() and name.isdigit():
         return Fault(status=int(name))
-    if name not in _NAMED:
-        raise UsageError(f"no fault '{name}'", hint=f"a status or one of {', '.join(_NAMED)}")
-    return _NAMED[name]
+    if name not in FAULTS:
+        raise UsageError(f"no fault '{name}'", hint=f"a status or one of {', '.join(FAULTS)}")
+    return FAULTS[name]
 
 
-_NAMED = {
+FAULTS = {
     "reset": Fault(reset=True),
     "cut": Fault(cut=True),
     "garbage": Fault(garbage=True),
@@ -149,6 +149,7 @@ _NAMED = {
     "html": Fault(html=502),
     "trickle": Fault(trickle=0.05),
 }
+"""What a rate can name besides a status."""
 
 
 @dataclass(frozen=True)

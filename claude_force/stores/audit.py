@@ -7,19 +7,20 @@ from collections import defaultdict
 from contextlib import suppress
 from itertools import islice
 
+from ..errors import ForceError
 from ..files import open_regular
 from ..frozen import dataclass
 from . import daily
 from .history import Span, consult, count, read
-from .metrics import is_left, pieces, records
+from .metrics import LONGEST, is_left, pieces, records
 from .summing import batches
-from .tally import COUNTERS, Tally, counters, row
+from .tally import COUNTERS, Tally, added, counters, row
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
-    from typing import Any
+    from typing import Any, BinaryIO
 
     from .index import Index
     from .manifest import Generation
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 _LINES = ("", "~", "~", "")
 _DAY_FILES = ("~", "", "", "~")
+_BOTH_WAYS = ((_LINES, _DAY_FILES), (("", "~", "", "~"),))
+"""What spans all days: lines and day files apart are added up by day, together by month."""
 _MOST_NAMED = 20
 _COST = COUNTERS.index("cost")
 
@@ -51,15 +54,15 @@ def verify(directory: Path) -> Audit:
 def _audit(found: Index, view: View, rollups: Path) -> Audit:
     problems: list[str] = []
     days = dict(_days(view.generation, rollups, problems))
-    receipts = sum(row(receipt["counters"]) for receipt in view.generation.receipts)
-    accounts = {"day files": sum(days.values()), "receipts": receipts}
+    receipts = added(row(receipt["counters"]) for receipt in view.generation.receipts)
+    accounts = {"day files": added(days.values()), "receipts": receipts}
     if accounts["day files"] != receipts:
         problems.append(f"the day files hold {_said(accounts['day files'])}, the rolls took {_said(receipts)}")
     raw: dict[str, int] = defaultdict(int)
     for day, total in _raw_days(view.generation, rollups, problems):
-        raw[day] += total
+        raw[day] = added((raw[day], total))
     if raw and all(receipt["raw"] for receipt in view.generation.receipts):
-        accounts["raw lines"] = sum(raw.values())
+        accounts["raw lines"] = added(raw.values())
         problems += [f"{day}: day file and raw lines differ" for day in days.keys() | raw if days.get(day) != raw[day]]
     accounts["lines"], damaged = _lines(found, view, problems)
     if not problems:
@@ -73,8 +76,8 @@ def _days(generation: Generation, rollups: Path, problems: list[str]) -> Iterato
     for name, (file, check) in generation.days.items():
         try:
             day = daily.read(rollups / file, check)
-        except ValueError as error:
-            problems.append(str(error))
+        except ForceError as error:
+            problems.append(error.message)
             continue
         if not _is_consistent(day):
             problems.append(f"{rollups / file} contradicts itself")
@@ -87,7 +90,7 @@ def _is_consistent(day: Day) -> bool:
         executions, successes, *_ = counters(cell.row)
         if sum(cell.latencies.values()) != executions or sum(cell.errors.values()) != executions - successes:
             return False
-    return sum(day.hours.values()) == day.total()
+    return added(day.hours.values()) == day.total()
 
 
 def _raw_days(generation: Generation, rollups: Path, problems: list[str]) -> Iterator[tuple[str, int]]:
@@ -98,7 +101,7 @@ def _raw_days(generation: Generation, rollups: Path, problems: list[str]) -> Ite
             try:
                 for day, total in _raw(path):
                     yield day, total
-                    taken += total
+                    taken = added((taken, total))
             except (EOFError, ValueError) as error:
                 problems.append(f"{path} is damaged: {error}")
             if taken != (expected := row(receipt["counters"])):
@@ -135,23 +138,28 @@ def _lines(found: Index, view: View, problems: list[str]) -> tuple[int, int]:
     end, _ = found.refresh_lines(view.path, view.live)
     if view.live:
         for _, _, bad, days in batches(view.path, view.live, 0, end):
-            total += sum(day.total() for day in days.values())
+            total = added((total, *(day.total() for day in days.values())))
             damaged += bad
         damaged += count(rest, read(view.live, end, sys.maxsize, Span()))
-    indexed = sum(cells for _, cells in found.cells(_LINES))
+    indexed = added(cells for _, cells in found.cells(_LINES))
     if indexed != total:
         problems.append(f"the index held {_said(indexed)} of the lines, they hold {_said(total)}; it is emptied")
         found.forget_lines()
     for stream, moved in view.residues:
         count(rest, read(stream, moved, sys.maxsize, Span()))
-    return total + sum(rows for _, rows in _rows(rest)), damaged
+    return added((total, *(rows for _, rows in _rows(rest)))), damaged
 
 
 def _compare_day_files(found: Index, generation: Generation, rollups: Path, total: int, problems: list[str]) -> None:
     found.refresh_days(generation.days, rollups)
-    indexed = sum(cells for _, cells in found.cells(_DAY_FILES))
+    indexed = added(cells for _, cells in found.cells(_DAY_FILES))
     if indexed != total:
         problems.append(f"the index held {_said(indexed)} of the day files, they hold {_said(total)}; it is emptied")
+        found.refresh_days({}, rollups)
+    days, months = (added(cells for bounds in spans for _, cells in found.cells(bounds)) for spans in _BOTH_WAYS)
+    if days != months:
+        problems.append(f"the index held {_said(months)} by month, {_said(days)} by day; it is emptied")
+        found.forget_lines()
         found.refresh_days({}, rollups)
 
 
@@ -159,13 +167,22 @@ def _damaged(path: Path) -> Iterator[int]:
     """Yield the numbers of the damaged lines of the file, counted from 1."""
     tally = Tally()
     with suppress(FileNotFoundError), path.open("rb") as stream:
-        for number, line in enumerate(stream, 1):
+        for number, line in enumerate(_each(stream), 1):
             if not line.endswith(b"\n") and not is_left(stream):
                 return
             if line != b"\n" and not tally.add(_record(line)):
                 yield number
             if tally.is_full:
                 tally.days()
+
+
+def _each(stream: BinaryIO) -> Iterator[bytes]:
+    """Yield the lines with their newlines; of one that is too long no more than that it is damaged, and how it ends."""
+    while line := stream.readline(LONGEST + 1):
+        whole = len(line) <= LONGEST or line.endswith(b"\n")
+        while len(line) > LONGEST and not line.endswith(b"\n"):
+            line = stream.readline(LONGEST + 1)
+        yield line if whole else b"?" + line[-1:]
 
 
 def _record(line: bytes) -> Mapping[str, Any]:

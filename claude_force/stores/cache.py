@@ -169,7 +169,7 @@ class ResponseCache:
         """Attempt `work` if there is a file: looking at a cache makes none."""
         return self._attempt(kind, work, otherwise) if self._file.exists() else otherwise
 
-    def _failure(self, kind: str, error: sqlite3.Error | OSError) -> str:
+    def _failure(self, kind: str, error: Exception) -> str:
         place = getattr(error, "filename", None) or self.path  # the user's key, too, is a file
         state = "read: it counts as empty" if kind == "read" else "written: new answers are not kept"
         return f"{place}: {reason(error)}; the cache cannot be {state}"

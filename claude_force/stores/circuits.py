@@ -82,7 +82,8 @@ class SharedRecords:
 
         def found(connection: sqlite3.Connection) -> dict[str, Record]:
             rows = connection.execute(f"SELECT name, record FROM {kind} ORDER BY name").fetchall()  # noqa: S608
-            return {name: record for name, text in rows if (record := _parsed(text)) is not None}
+            known = {name: _parsed(text) for name, text in rows if isinstance(name, str)}
+            return {name: record for name, record in known.items() if record is not None}
 
         return self._do(found)
 

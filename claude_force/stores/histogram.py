@@ -26,6 +26,10 @@ def bucket(value: int) -> int:
     return (shift << 7) + (value >> shift)
 
 
+BUCKETS = bucket((1 << 64) - 1) + 1
+"""How many there are for numbers of 64 bits."""
+
+
 def middle(number: int) -> int:
     """Return the middle of the bucket `number`: at most 1/256 away from every value in it."""
     if number < 256:
@@ -51,7 +55,8 @@ def merge(into: dict[Any, int], counts: Mapping[Any, int]) -> None:
 
 
 def packed(counts: Mapping[int, int]) -> list[int]:
-    """Return `counts` as a flat list: distance from the bucket before, count, and so on."""
+    """Return `counts` as a flat list: distance from the bucket before, count, and so on; raises as `unpacked` does."""
+    _require_sound(counts)
     flat: list[int] = []
     before = 0
     for number in sorted(counts):
@@ -61,12 +66,18 @@ def packed(counts: Mapping[int, int]) -> list[int]:
 
 
 def unpacked(flat: Sequence[int]) -> dict[int, int]:
-    """Return the counts that `packed` wrote; raises ValueError for a list of odd length."""
+    """Return the counts that `packed` wrote.
+
+    Raises ValueError for anything else, and for a bucket or a count that there cannot be.
+    """
+    if set(map(type, flat)) - {int}:
+        raise ValueError("a histogram holds what is no whole number")
     counts: dict[int, int] = {}
     number = 0
     for distance, count in zip(flat[::2], flat[1::2], strict=True):
         number += distance
         counts[number] = count
+    _require_sound(counts)
     return counts
 
 
@@ -123,9 +134,21 @@ class Total:
                 self._settle()
 
     def whole(self) -> int:
-        """Return the sum of all as one integer, as `to_integer` does."""
+        """Return the sum of all as one integer, as `to_integer` does; raises ValueError for more than BUCKETS."""
         self._settle()
+        if self._whole.bit_length() > 32 * BUCKETS:
+            raise ValueError("a histogram has more buckets than there are")
         return self._whole
+
+    def data(self) -> bytes:
+        """Return the sum of all as `from_bytes` reads it; in the shorter form only where it is much shorter.
+
+        To add what has one form takes a microsecond, to add values 40 ns for each of them.
+        """
+        values = b"" if self._whole else bytes(self._values)
+        whole = self.whole()
+        counts = whole.to_bytes(-(-whole.bit_length() // 8), "little")
+        return _VALUES + values if 0 < len(values) < len(counts) // 8 else _COUNTS + counts
 
     def _settle(self) -> None:
         self._whole += to_integer(Counter(_little(array("H", bytes(self._values)))))
@@ -135,6 +158,15 @@ class Total:
 _COUNTS, _VALUES = b"c", b"v"
 _MANY = 1 << 16
 """Bytes of values that are held before they are counted."""
+
+
+def _require_sound(counts: Mapping[int, int]) -> None:
+    """Raise ValueError for a bucket or a count that there cannot be."""
+    if not counts:
+        return
+    some = counts.values()
+    if min(counts) < 0 or max(counts) >= BUCKETS or min(some) <= 0 or max(some) >= 1 << 32:
+        raise ValueError("a histogram has a bucket or a count that there cannot be")
 
 
 def _little(fields: array[int]) -> array[int]:

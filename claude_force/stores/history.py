@@ -13,8 +13,8 @@ from . import histogram, index
 from .manifest import RESTORE
 from .metrics import START, is_left, pieces, records
 from .rollups import Rollups
-from .sqlite import is_damage, is_moved
-from .tally import Tally, moment
+from .sqlite import is_busy, is_moved
+from .tally import Tally, added, moment
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 _NOON = "T12:00:00"
 _TRIES = 100
+_HINT = "see whether a line of executions.jsonl, or a day file, tells of more than there can be"
 
 
 @dataclass(frozen=True)
@@ -83,21 +84,28 @@ def gather(directory: Path, span: Span, *, hourly: bool = False) -> Sums:
 def consult(directory: Path, work: Callable[[Index, View], T]) -> T:
     """Return what `work` makes of the index and of the files at one moment; it may be called again.
 
-    Raises Busy while another process builds the index, OSError, and ForceError for damaged rollups.
+    Raises Busy while another process builds the index, OSError, and ForceError for damaged rollups, or for executions
+    that cannot be added up. An index that cannot be used is made anew, once, and then in memory.
     """
-    path = directory / index.FILE
+    path: Path | None = directory / index.FILE
     missing: object = path
+    notes: list[str] = []
+    anew = False
     for _ in range(_TRIES):
         try:
             with index.opened(path) as found, Rollups(directory).view() as view:
+                found.notes += notes
                 return work(found, view)
         except FileNotFoundError as error:
             missing = error.filename  # swept away by a roll since we looked, or by somebody else
-        except ValueError as error:
-            raise ForceError(str(error), hint="see: claude-force metrics verify") from None
-        except sqlite3.Error as error:
-            if not is_damage(error) and not is_moved(error):  # the next one is made anew
+        except (sqlite3.Error, *index.FOREIGN) as error:
+            if is_busy(error):
                 raise Busy(f"cannot use {path}: {error}", hint="try again later") from None
+            if not path:  # nothing in memory is of another's making
+                raise ForceError(f"cannot add up {directory}: {error}", hint=_HINT) from error
+            notes += getattr(error, "__notes__", ())
+            if not is_moved(error):
+                path, anew = path if index.is_derelict(error) and not anew else None, True
     raise ForceError(f"{missing} is missing, though the manifest of the rollups names it", hint=RESTORE)
 
 
@@ -162,11 +170,13 @@ def _merged(found: Index, rest: Tally, span: Span, damaged: int, *, hourly: bool
     errors = dict(found.errors(bounds))
     for day in rest.days().values():
         for names, cell in day.cells.items():
-            cells[names] += cell.row
+            cells[names] = added((cells[names], cell.row))
             latencies[names[0]] += histogram.to_integer(cell.latencies)
             histogram.merge(errors, cell.errors)
         for hour, row in day.hours.items():
-            hours[hour] += row
+            hours[hour] = added((hours[hour], row))
+    for rows in (cells, hours):
+        added(rows.values())  # a ValueError, lest any sum of them runs over
     return Sums(cells, hours, latencies, errors, damaged, tuple(_notes(found, span)))
 
 
@@ -186,6 +196,7 @@ def _day(stamp: str, latest: str) -> str:
 
 
 def _notes(found: Index, span: Span) -> Iterator[str]:
+    yield from found.notes
     for day in sorted(span.cut_days().intersection(found.rolled_days())):
         counts = "counts as a whole" if span.holds_day(day) else "is left out"
         yield f"{day} (UTC) is rolled up and {counts}"

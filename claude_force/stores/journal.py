@@ -143,7 +143,7 @@ class Journal:
         if self._closed:
             return
         new = {name: text for name, text in texts.items() if name not in self._texts}
-        self._texts |= new.keys()
+        self._texts.update(new)  # `|=` would copy the whole set
         self._waiting.append([*(self._text(*text) for text in new.items()), dumps(entry)])
         self._write()
 

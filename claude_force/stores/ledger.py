@@ -9,16 +9,18 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
+from contextlib import closing, suppress
 from pathlib import Path
 
 from ..errors import BudgetExceeded, reason
 from ..frozen import dataclass
 from . import uncertain
 from .holders import Holder
-from .periods import PERIOD, day_of, end, window
-from .sqlite import is_busy, is_damage, is_read_only, transaction
+from .periods import day_of, end
+from .spent import holders, sums
+from .sqlite import JOURNAL, is_busy, is_damage, is_full, is_read_only, look, transaction
 from .sqlitefile import SqliteFile
-from .state import LEDGER, open_state
+from .state import SCHEMA, open_state
 from .uncertain import UncertainCall
 
 TYPE_CHECKING = False
@@ -33,18 +35,8 @@ if TYPE_CHECKING:
 
 _MOST = 10**18
 """A thousand million dollars: sums of a few stay within 64 bits."""
-_SPENT = (
-    "SELECT coalesce(sum(max(amount, 0)), 0), coalesce(sum(max(uncertain, 0)), 0), max(period), "
-    "(SELECT coalesce(sum(max(amount, 0)), 0) FROM holds WHERE {held}), "
-    "total(typeof(amount) != 'integer' OR amount < 0) "
-    "FROM spent WHERE scope = :scope AND period BETWEEN :first AND :last"
-)
-_TABLES = ("spent", "holds", "uncertain_calls")
+_ANEW = "move it away to begin a new one, in which nothing is spent yet"
 _OUT_OF_REACH = "make room on the disk, or make the file and its directory writable"
-_BY_DAY = "day BETWEEN :first AND :last || '~'"
-_OF_RUN = _SPENT.format(held="run = :run")
-_OF_AGENT = _SPENT.format(held=f"agent = :agent AND {_BY_DAY}")
-_OF_ALL = _SPENT.format(held=_BY_DAY)
 _CHARGE = (  # saturates: beyond 64 bits SQLite would go on in floating point
     "INSERT INTO spent VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET "
     "amount = min(amount + excluded.amount, 4000000000000000000), "
@@ -120,9 +112,9 @@ class Ledger:
         self._synchronous = ""
         self._holder = Holder(self.path.parent / "holders")
         self._owed: list[tuple[Hold, int, bool]] = []
+        """What is to be charged, and whether that is certain; what a full disk did not take is tried again."""
         self._held: dict[int, Hold] = {}
         """What this process has set aside, by id."""
-        """What is to be charged, and whether that is certain; what a full disk did not take is tried again."""
         self.file = SqliteFile(self.path, self._open, follow=True, forget=self._forget)
         """For others who keep something in `state.db`: one connection costs less to open and to close than two."""
         self._warned = self._locked_out = False
@@ -202,7 +194,8 @@ class Ledger:
         with self.file.lock:
             if self._holder.held and not self._attempt(self._abandon, "what calls under way cost stays reserved"):
                 self._holder.leave()
-            self.file.close()
+            with suppress(sqlite3.Error):  # what was to be written was, or has been warned of
+                self.file.close()
             self._holder.close()
 
     def _forget(self) -> None:
@@ -225,8 +218,7 @@ class Ledger:
 
     def _release_dead(self, connection: sqlite3.Connection) -> int:
         """Release what dead processes hold; return the number of their calls. In a transaction, so one at a time."""
-        holders = {holder for (holder,) in connection.execute("SELECT DISTINCT holder FROM holds")}
-        dead = self._holder.dead(holders)
+        dead = self._holder.dead(holders(connection))
         return sum(connection.execute("DELETE FROM holds WHERE holder = ?", (holder,)).rowcount for holder in dead)
 
     def _look(self, read: Callable[[sqlite3.Connection | None], T]) -> T:
@@ -238,6 +230,16 @@ class Ledger:
             with self.file as connection:
                 return read(connection)
         except (sqlite3.Error, OSError) as error:
+            if not is_full(error):
+                raise self._refusal(error) from error
+        return self._glance(read)
+
+    def _glance(self, read: Callable[[sqlite3.Connection], T]) -> T:
+        """Return what `read` finds where the disk has no room even for what SQLite keeps beside a file."""
+        try:
+            with closing(look(self.path, SCHEMA)) as connection:
+                return read(connection)
+        except sqlite3.Error as error:
             raise self._refusal(error) from error
 
     def _tidy(self) -> None:
@@ -291,20 +293,16 @@ class Ledger:
 
     def _open(self) -> sqlite3.Connection:
         self._holder.close()  # somebody may have removed its directory with the file
-        connection, self._synchronous = open_state(self.path), "NORMAL"
-        # the file may have come with a repository: a trigger of its maker's could undo what is charged
-        found = connection.execute("SELECT sql FROM sqlite_master WHERE tbl_name IN (?, ?, ?) AND sql != ''", _TABLES)
-        if {sql for (sql,) in found} != {*LEDGER}:
-            connection.close()
-            raise sqlite3.DatabaseError("its tables are not those of a ledger")
-        return connection
+        self._synchronous = "NORMAL"
+        return open_state(self.path)
 
     def _refusal(self, error: sqlite3.Error | OSError) -> BudgetExceeded:
-        damaged = is_damage(error)
+        damaged, newer = is_damage(error), isinstance(error, sqlite3.NotSupportedError)
+        hint = f"{'update claude-force, or ' if newer else ''}{_ANEW}" if damaged or newer else _OUT_OF_REACH
         return BudgetExceeded(
             f"the ledger {self.path} {'is damaged' if damaged else 'is out of reach'} ({reason(error)}): "
             "under a cap nothing can be spent",
-            hint="move it away to begin a new one, in which nothing is spent yet" if damaged else _OUT_OF_REACH,
+            hint=f"remove {self.path}-journal" if str(error) == JOURNAL else hint,
             retryable=is_busy(error),
         )
 
@@ -316,18 +314,8 @@ def _in_the_way(connection: sqlite3.Connection, hold: Hold, caps: Caps, now: flo
 
 def _stands(connection: sqlite3.Connection | None, scope: str, limit: int | None, run_id: str, now: float) -> Standing:
     """Return how `scope` stands; without a connection nothing is spent."""
-    first, last = (run_id, run_id) if scope == "run" else window(now, monthly=scope == "monthly")
-    agent = scope.removeprefix("agent:")
-    query = _OF_RUN if scope == "run" else _OF_ALL if agent == scope else _OF_AGENT
-    spent, uncertain, latest, reserved, odd = 0, 0, None, 0, 0
-    if connection:
-        values = {"scope": scope, "first": first, "last": last, "run": run_id, "agent": agent}
-        spent, uncertain, latest, reserved, odd = connection.execute(query, values).fetchone()
-    if scope != "run" and latest and not PERIOD.fullmatch(latest):
-        raise sqlite3.DatabaseError("it holds a day that is none")
-    if odd:  # it came from somebody who would have us spend more
-        raise sqlite3.DatabaseError("it holds sums that no ledger writes")
-    return Standing(scope, limit, int(spent), int(uncertain), int(reserved), now, latest or first)
+    spent, doubtful, held, period = sums(connection, scope, run_id, now)
+    return Standing(scope, limit, spent, doubtful, held, now, period)
 
 
 def _charge(connection: sqlite3.Connection, hold: Hold, spent: int, *, certain: bool) -> None:

@@ -9,6 +9,7 @@ import re
 from ..errors import ForceError
 from ..files import private_directory, read_regular, write_atomic
 from ..frozen import dataclass, field, replace
+from .tally import MOST, row
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,10 +58,10 @@ class Manifest:
         try:
             entries = json.loads(data)
             follows = entries.get("follows")
-            if follows and not prepared(self._directory, follows["number"]).exists():
+            if follows and not prepared(self._directory, _count(follows["number"])).exists():
                 return _generation(follows)
             return _generation(entries["holds"])
-        except (ValueError, TypeError, KeyError, AttributeError):
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             raise ForceError(f"{self.path} is damaged", hint=RESTORE) from None
 
     def settle(self) -> Generation:
@@ -112,10 +113,21 @@ def sync(directory: Path) -> None:
 
 
 def _generation(entry: Mapping[str, Any]) -> Generation:
-    days = {day: (_name(file), int(check)) for day, (file, check) in entry["days"].items()}
-    segments = {_name(name): int(moved) for name, moved in entry["segments"].items()}
-    receipts = tuple({**receipt, "raw": receipt["raw"] and _name(receipt["raw"])} for receipt in entry["receipts"])
-    return Generation(int(entry["number"]), days, segments, receipts)
+    days = {day: (_name(file), _count(check)) for day, (file, check) in entry["days"].items()}
+    segments = {_name(name): _count(moved) for name, moved in entry["segments"].items()}
+    receipts = tuple(_receipt(receipt) for receipt in entry["receipts"])
+    return Generation(_count(entry["number"]), days, segments, receipts)
+
+
+def _receipt(entry: Mapping[str, Any]) -> Mapping[str, Any]:
+    row(entry["counters"])  # a ValueError if they are none
+    return {**entry, "raw": entry["raw"] and _name(entry["raw"])}
+
+
+def _count(number: int) -> int:
+    if type(number) is not int or not 0 <= number < MOST:
+        raise ValueError(number)
+    return number
 
 
 def _name(file: str) -> str:

@@ -7,26 +7,28 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import time
 from collections import OrderedDict
 from collections.abc import Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from operator import index
 from pathlib import Path
 
 from ..errors import reason
-from ..frozen import dataclass, replace
+from ..frozen import replace
 from ..records import iso, task_hash
 from ..redaction import redact
 from . import relevance
-from .sqlite import connect
+from .sqlite import Schema, connect
 from .sqlitefile import Attempts, SqliteFile
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from typing import Any, Self, TypeVar
+
+    from .sessions import Session
 
     T = TypeVar("T")
 
@@ -35,21 +37,24 @@ LONGEST = 8_000
 LARGEST_METADATA = 4_000
 """Characters of JSON that metadata may have."""
 
-_COLUMNS = "id, agent_name, task, task_hash, result, success, timestamp, metadata"
-_MIGRATIONS = [
+_COLUMNS = ("agent_name", "task_hash", "timestamp", "success")
+SCHEMA = Schema(
     [
-        # a file that an older program made has the table already, but no version
-        "CREATE TABLE IF NOT EXISTS sessions (id INTEGER PRIMARY KEY, agent_name TEXT, task TEXT, task_hash TEXT, "
-        "result TEXT, success INTEGER, timestamp TEXT, metadata JSON)",
-        *(
-            f"CREATE INDEX IF NOT EXISTS sessions_by_{column} ON sessions ({column})"
-            for column in ("agent_name", "task_hash", "timestamp", "success")
-        ),
-        relevance.TEXTS,
-    ]
-]
-VERSION = len(_MIGRATIONS)
-"""Of the tables, the newest that we know."""
+        [
+            # a file that an older program made has the table already, but no version
+            "CREATE TABLE IF NOT EXISTS sessions (id INTEGER PRIMARY KEY, agent_name TEXT, task TEXT, task_hash TEXT, "
+            "result TEXT, success INTEGER, timestamp TEXT, metadata JSON)",
+            *(f"CREATE INDEX IF NOT EXISTS sessions_by_{column} ON sessions ({column})" for column in _COLUMNS),
+            relevance.TEXTS,
+        ]
+    ],
+    besides=(*relevance.STATEMENTS, *relevance.OF_FTS5),
+    plain=rf"[\"']?sessions[\"']?\s*\(\s*\"?id\"? INTEGER PRIMARY KEY\b|{relevance.SHADOWS}",
+)
+_INSERT = (
+    "INSERT INTO sessions (agent_name, task, task_hash, result, success, timestamp, metadata) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?)"
+)
 _WITHOUT = {
     "read": "nothing is remembered",
     "write": "new sessions are not kept",
@@ -57,24 +62,6 @@ _WITHOUT = {
 _REMEMBERED = 128
 """Look-ups that are served again without a search."""
 _BATCH = 500
-
-
-@dataclass(frozen=True)
-class Session:
-    """One execution of an agent. `timestamp` is ISO 8601 in UTC, `task_hash` the first 8 hex digits of the task's MD5.
-
-    `score` says how much alike a search found it, the more the higher; it is 0 where nothing was searched for.
-    """
-
-    id: int
-    agent_name: str
-    task: str
-    task_hash: str
-    result: str
-    success: bool
-    timestamp: str
-    metadata: Mapping[str, Any]
-    score: float = 0.0
 
 
 class AgentMemory:
@@ -123,7 +110,8 @@ class AgentMemory:
 
     def close(self) -> None:
         """Close the file; the next use opens it again."""
-        self._file.close()
+        with suppress(sqlite3.Error):  # nothing that is lost was paid for
+            self._file.close()
 
     def store(
         self,
@@ -180,8 +168,13 @@ class AgentMemory:
 
     def prune(self, older_than_days: float) -> int:
         """Remove the sessions that are older, give the space back, and return how many went."""
-        cutoff = iso(max(0.0, self._clock() - older_than_days * 86_400))
+        cutoff = self._cutoff(older_than_days)
         return self._existing(lambda connection: self._prune(connection, cutoff), 0, kind="write")
+
+    def count_older(self, than_days: float) -> int:
+        """Return how many sessions `prune` would remove."""
+        query, values = "SELECT count(*) FROM sessions WHERE timestamp < ?", (self._cutoff(than_days),)
+        return self._existing(lambda connection: int(connection.execute(query, values).fetchone()[0]), 0)
 
     def export(self) -> Iterator[Session]:
         """Yield all sessions, the oldest first; others may be stored meanwhile."""
@@ -194,11 +187,12 @@ class AgentMemory:
         return self._selected("WHERE id > ? ORDER BY id LIMIT ?", (last, _BATCH))
 
     def _selected(self, which: str, values: Sequence[Any] | Mapping[str, Any]) -> list[Session]:
-        query = f"SELECT {_COLUMNS} FROM sessions {which}"  # noqa: S608
-        return self._existing(lambda connection: _sessions(connection, query, values), [])
+        from . import sessions  # as above
+
+        return self._existing(lambda connection: sessions.read(connection, which, values), [])
 
     def _open(self) -> sqlite3.Connection:
-        connection = connect(self.path, migrations=_MIGRATIONS)
+        connection = connect(self.path, SCHEMA)
         try:
             self._indexed = relevance.keep_index(connection, wanted=self._full_text)
         except BaseException:
@@ -218,12 +212,11 @@ class AgentMemory:
 
         return self._attempt(kind, worked, otherwise)
 
-    def _failure(self, kind: str, error: sqlite3.Error | OSError) -> str:
+    def _failure(self, kind: str, error: Exception) -> str:
         return f"the memory {self.path}: {reason(error)}; {_WITHOUT[kind]}"
 
     def _insert(self, connection: sqlite3.Connection, row: Sequence[Any]) -> None:
-        query = f"INSERT INTO sessions ({_COLUMNS}) VALUES (NULL, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
-        session = connection.execute(query, row).lastrowid
+        session = connection.execute(_INSERT, row).lastrowid
         if self._indexed:
             relevance.stored(connection, session or 0)
 
@@ -243,10 +236,15 @@ class AgentMemory:
     def _most_alike(
         self, connection: sqlite3.Connection, query: str, agent: str | None, limit: int
     ) -> tuple[Session, ...]:
+        from . import sessions  # as above
+
         scores = relevance.search(connection, query, agent=agent, limit=limit, indexed=self._indexed)
-        wanted = f"SELECT {_COLUMNS} FROM sessions WHERE id IN (SELECT value FROM json_each(?))"  # noqa: S608
-        found = {s.id: s for s in _sessions(connection, wanted, (json.dumps([i for i, _ in scores]),))}
+        wanted = "WHERE id IN (SELECT value FROM json_each(?))"
+        found = {s.id: s for s in sessions.read(connection, wanted, (json.dumps([i for i, _ in scores]),))}
         return tuple(replace(found[i], score=round(score, 3)) for i, score in scores)
+
+    def _cutoff(self, days: float) -> str:
+        return iso(max(0.0, self._clock() - days * 86_400))
 
     def _prune(self, connection: sqlite3.Connection, cutoff: str) -> int:
         # in steps, so that those who want to store need not wait
@@ -307,22 +305,6 @@ def _one_state(connection: sqlite3.Connection) -> Iterator[None]:
         yield
     finally:
         connection.rollback()
-
-
-def _sessions(connection: sqlite3.Connection, query: str, values: Sequence[Any] | Mapping[str, Any]) -> list[Session]:
-    return [
-        Session(number, agent, task, code, result, bool(success), stamp, _read(metadata))
-        for number, agent, task, code, result, success, stamp, metadata in connection.execute(query, values)
-    ]
-
-
-def _read(metadata: str | None) -> dict[str, Any]:
-    """Return what JSON holds; another program may have left something else there."""
-    try:
-        value = json.loads(metadata or "{}")
-    except ValueError:
-        return {}
-    return value if isinstance(value, dict) else {}
 
 
 def _storable(text: str) -> str:

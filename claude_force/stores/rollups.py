@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from contextlib import ExitStack, contextmanager
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import BinaryIO
 
+_OURS = r"\d+\.(jsonl|next)|(\d{4}-\d\d-\d\d\.\d+\.json|raw\.\d+\.jsonl)\.gz|\..+\.json(\.gz)?\.\d+\.[0-9a-f]{8}\.tmp"
+"""Names of what is made here: nothing else is ever removed."""
 _PASSES = 3
 _CATCH_UPS = 10
 
@@ -104,13 +107,12 @@ class Rollups:
         return View(generation, self._live, live, residues)
 
     def _recover(self) -> Generation:
-        """Settle which generation is in force, and remove all files that are not of it."""
+        """Settle which generation is in force, and remove all our files that are not of it."""
         generation = self._manifest.settle()
         receipts = {receipt["raw"] for receipt in generation.receipts}
         files = {*generation.segments, *receipts, *(file for file, _ in generation.days.values())}
-        ours = (*self._segments.iterdir(), *self._rollups.glob("*.gz"), *self._rollups.glob(".*.tmp"))
-        for path in ours:
-            if path.name not in files:
+        for path in (*self._segments.iterdir(), *self._rollups.iterdir()):
+            if re.fullmatch(_OURS, path.name) and path.name not in files:
                 path.unlink()
         return generation
 

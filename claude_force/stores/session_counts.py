@@ -5,6 +5,8 @@ It reads a connection to the table `sessions`, and does not know how that is ope
 
 from __future__ import annotations
 
+from .sessions import as_bytes, text
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import sqlite3
@@ -27,12 +29,11 @@ def counted(connection: sqlite3.Connection | None) -> dict[str, Any]:
 
 def _by_agent(connection: sqlite3.Connection) -> list[dict[str, Any]]:
     """Return the counts by agent, each read from an index alone."""
-    sessions = connection.execute("SELECT agent_name, count(*) FROM sessions GROUP BY 1 ORDER BY 2 DESC, 1").fetchall()
+    counts = f"SELECT {as_bytes('agent_name')}, count(*) FROM sessions"  # noqa: S608 - our own words
+    sessions = connection.execute(f"{counts} GROUP BY agent_name ORDER BY 2 DESC, agent_name").fetchall()
     # the + keeps SQLite from walking the index of agents and looking at every row
-    failures = dict(
-        connection.execute("SELECT agent_name, count(*) FROM sessions WHERE success = 0 GROUP BY +agent_name")
-    )
-    return [_agent(name, count, failures.get(name, 0)) for name, count in sessions]
+    failures = dict(connection.execute(f"{counts} WHERE success = 0 GROUP BY +agent_name"))
+    return [_agent(text(name), count, failures.get(name, 0)) for name, count in sessions]
 
 
 def _agent(name: str, sessions: int, failures: int) -> dict[str, Any]:
@@ -44,11 +45,12 @@ def _agent(name: str, sessions: int, failures: int) -> dict[str, Any]:
 def _repeated(connection: sqlite3.Connection) -> list[dict[str, Any]]:
     """Return the ten tasks that were given most often, found by an index alone."""
     repeated = connection.execute(
-        "SELECT task_hash, task, times FROM sessions JOIN (SELECT max(id) AS last, count(*) AS times FROM sessions "
+        f"SELECT {as_bytes('task_hash')}, {as_bytes('task')}, times FROM sessions JOIN "  # noqa: S608 - our own words
+        "(SELECT max(id) AS last, count(*) AS times FROM sessions "
         "GROUP BY task_hash HAVING times > 1 ORDER BY times DESC, last DESC LIMIT 10) ON id = last "
         "ORDER BY times DESC, last DESC"
     )
-    return [{"task_hash": code, "task": task, "sessions": times} for code, task, times in repeated]
+    return [{"task_hash": text(code), "task": text(task), "sessions": times} for code, task, times in repeated]
 
 
 def _rate(part: int, whole: int) -> float:

@@ -13,7 +13,7 @@ import sqlite3
 from collections.abc import MutableMapping
 from functools import cached_property
 
-from .sqlite import connect, transaction
+from .sqlite import Schema, connect, transaction
 from .sqlitefile import SqliteFile
 
 TYPE_CHECKING = False
@@ -22,21 +22,20 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any, Self
 
-_APPLICATION_ID = 0x43464361
-_MIGRATIONS = [
+SCHEMA = Schema(
     [
-        "CREATE TABLE entries (id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, used INTEGER NOT NULL)",
-        # apart from `used`, which every hit changes: SQLite writes a row as a whole
-        "CREATE TABLE bodies (id INTEGER PRIMARY KEY REFERENCES entries ON DELETE CASCADE, value BLOB NOT NULL)",
-        # `uses` orders the entries: a count, because clocks go backwards; an index on it would double what a hit writes
-        "CREATE TABLE statistics (uses INTEGER NOT NULL, hits INTEGER NOT NULL, misses INTEGER NOT NULL, "
-        "evictions INTEGER NOT NULL)",
-        "INSERT INTO statistics VALUES (0, 0, 0, 0)",
-    ]
-]
-VERSION = len(_MIGRATIONS)
-"""Of the tables, the newest that we know."""
-_TABLES = {statement for statement in _MIGRATIONS[0] if statement.startswith("CREATE")}
+        [
+            "CREATE TABLE entries (id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, used INTEGER NOT NULL)",
+            # apart from `used`, which every hit changes: SQLite writes a row as a whole
+            "CREATE TABLE bodies (id INTEGER PRIMARY KEY REFERENCES entries ON DELETE CASCADE, value BLOB NOT NULL)",
+            # `uses` orders the entries: a count, as clocks go backwards; an index on it would double what a hit writes
+            "CREATE TABLE statistics (uses INTEGER NOT NULL, hits INTEGER NOT NULL, misses INTEGER NOT NULL, "
+            "evictions INTEGER NOT NULL)",
+            "INSERT INTO statistics VALUES (0, 0, 0, 0)",
+        ]
+    ],
+    application_id=0x43464361,
+)
 _HIT = "UPDATE statistics SET uses = uses + 1, hits = hits + 1"
 _MISSES = "UPDATE statistics SET misses = misses + ?"
 _TOUCH = "UPDATE entries SET used = (SELECT uses FROM statistics) WHERE key = ?"
@@ -47,6 +46,8 @@ _ENTER = (
     "ON CONFLICT (key) DO UPDATE SET used = excluded.used"
 )
 _FILL = "INSERT OR REPLACE INTO bodies (id, value) SELECT id, ? FROM entries WHERE key = ?"
+# what another wrote there may be infinite
+_STATISTICS = "SELECT min(total(hits), 1e15), min(total(misses), 1e15), min(total(evictions), 1e15) FROM statistics"
 _PAGE = 4096
 _LARGEST_RESERVE = 8 << 20
 _HEAD, _MIDDLE, _TAIL = b'{"hmac":"', b'","value":', b"}"
@@ -199,7 +200,7 @@ class SqliteMapping(MutableMapping[str, bytes]):
     def statistics(self) -> tuple[int, int, int]:
         """Return how many hits, misses and evictions all processes had."""
         with self.file as connection:
-            row = connection.execute("SELECT total(hits), total(misses), total(evictions) FROM statistics").fetchone()
+            row = connection.execute(_STATISTICS).fetchone()
         hits, misses, evictions = map(int, row)
         return hits, misses + self._misses, evictions
 
@@ -228,9 +229,8 @@ class SqliteMapping(MutableMapping[str, bytes]):
             raise sqlite3.DatabaseError(first)
 
     def _open(self) -> sqlite3.Connection:
-        connection = connect(self.path, migrations=_MIGRATIONS, application_id=_APPLICATION_ID)
+        connection = connect(self.path, SCHEMA)
         try:
-            _refuse_foreign_tables(connection)
             connection.execute("PRAGMA foreign_keys = ON")
             connection.execute(f"PRAGMA wal_autocheckpoint = {max(1, self._reserve // 4 // _PAGE)}")
         except BaseException:
@@ -262,13 +262,6 @@ class SqliteMapping(MutableMapping[str, bytes]):
             connection.execute("DELETE FROM entries WHERE id = ?", entry)
             count += 1
         connection.execute("UPDATE statistics SET evictions = evictions + ?", (count,))
-
-
-def _refuse_foreign_tables(connection: sqlite3.Connection) -> None:
-    """Raise DatabaseError for tables that are not as we make them: a view or a trigger could run anything."""
-    found = {sql for (sql,) in connection.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL")}
-    if found != _TABLES:
-        raise sqlite3.DatabaseError("its tables are not those of a cache")
 
 
 def _pages(connection: sqlite3.Connection) -> int:

@@ -6,8 +6,8 @@ import os
 from functools import lru_cache
 
 from ..files import open_regular
-from .metrics import START, pieces, records
-from .tally import Tally, moment
+from .metrics import START, TOO_LONG, pieces, records
+from .tally import Tally, added, moment
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from typing import Any, BinaryIO
 
     from .daily import DayFiles
+
+
+_PIECE = 1 << 16
 
 
 class Sieve:
@@ -36,20 +39,26 @@ class Sieve:
     def take(self, path: Path, start: int, *, whole: bool = False) -> int:
         """Sort the lines of the file from `start` on and return where they end; `whole` is as for `pieces`."""
         for end, lines in _read(path, start, whole=whole):
-            old = set() if _all_young(lines, self._cutoff) else self._old(lines)
-            self._young.write(b"".join(line + b"\n" for n, line in enumerate(lines) if n not in old))
-            if self._raw:
-                self._raw.write(b"".join(lines[n] + b"\n" for n in sorted(old)))
-            if self._tally.is_full:
-                self.flush()
+            if lines == [TOO_LONG]:
+                _copy(path, start, end, self._young)
+            else:
+                self._sort(lines)
             start = end
         return start
 
     def flush(self) -> None:
         """Hand the sums on to the day files."""
         days = self._tally.days()
-        self.taken += sum(day.total() for day in days.values())
+        self.taken = added((self.taken, *(day.total() for day in days.values())))
         self._days.merge(days)
+
+    def _sort(self, lines: Sequence[bytes]) -> None:
+        old = set() if _all_young(lines, self._cutoff) else self._old(lines)
+        self._young.write(b"".join(line + b"\n" for n, line in enumerate(lines) if n not in old))
+        if self._raw:
+            self._raw.write(b"".join(lines[n] + b"\n" for n in sorted(old)))
+        if self._tally.is_full:
+            self.flush()
 
     def _old(self, lines: Sequence[bytes]) -> set[int]:
         """Count the executions before the cutoff and return which lines tell of them."""
@@ -71,6 +80,18 @@ def holds_old(path: Path, cutoff: str) -> bool:
 def _read(path: Path, start: int, *, whole: bool = False) -> Iterator[tuple[int, list[bytes]]]:
     with open_regular(path) as stream:
         yield from pieces(stream, start, os.fstat(stream.fileno()).st_size, whole=whole)
+
+
+def _copy(path: Path, start: int, stop: int, into: BinaryIO) -> None:
+    """Copy the line between two offsets, which is too long to be held, and end it if nothing does."""
+    piece = b""
+    with open_regular(path) as stream:
+        stream.seek(start)
+        while start < stop and (piece := stream.read(min(stop - start, _PIECE))):
+            into.write(piece)
+            start += len(piece)
+    if not piece.endswith(b"\n"):
+        into.write(b"\n")
 
 
 def _all_young(lines: Sequence[bytes], cutoff: str) -> bool:

@@ -13,8 +13,8 @@ import time
 from contextlib import ExitStack, contextmanager, suppress
 from threading import RLock
 
-from ..files import locked
-from .sqlite import is_damage, is_moved
+from ..files import locked, private_directory
+from .sqlite import decoding, is_damage, is_moved
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,6 +23,12 @@ if TYPE_CHECKING:
     from typing import TypeVar
 
     T = TypeVar("T")
+
+_SUFFIXES = ("-journal", "-wal", "-shm", "")
+"""Of what is one with a file; the logs first, which a new file would take for its own."""
+
+_UNFORESEEN = (TypeError, ValueError, OverflowError, RecursionError)
+"""What comes of rows that are of another kind than ours."""
 
 
 class SqliteFile:
@@ -70,8 +76,11 @@ class SqliteFile:
             raise
         return self._connection
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         self.lock.release()
+        if isinstance(error, UnicodeDecodeError):
+            with decoding():
+                raise error
 
     @property
     def is_open(self) -> bool:
@@ -100,8 +109,12 @@ class SqliteFile:
         Returns None if it is no longer there, another thread or process having been faster. Raises OSError.
         """
         aside = self._beside(f".damaged-{time.strftime('%Y%m%d-%H%M%S')}-{os.urandom(3).hex()}")
-        done = self._away(lambda suffix: self._beside(suffix).rename(aside.with_name(aside.name + suffix)))
-        return aside if done else None
+
+        def rename(suffix: str) -> None:
+            # who looks into it with sqlite3 is not to have a foreign journal carried out either
+            self._beside(suffix).rename(aside.with_name(aside.name + suffix.replace("-journal", ".journal")))
+
+        return aside if self._away(rename) else None
 
     def remove(self) -> None:
         """Remove the file, unless another one is there by now; raises OSError."""
@@ -112,6 +125,9 @@ class SqliteFile:
 
     def _opened(self) -> sqlite3.Connection:
         self.close()
+        if not self.path.parent.is_dir():
+            with suppress(OSError):  # in which the lock is to lie; `opening` says what is wrong
+                private_directory(self.path.parent)
         with self._alone():
             self._identity = _identity(self.path)
             if self._identity and self._identity[2] != stat.S_IFREG:
@@ -129,7 +145,7 @@ class SqliteFile:
                 found = _identity(self.path)
                 if found is None or found != self._identity:
                     return False
-                for suffix in ("-wal", "-shm", ""):  # the log first: a new file that found it would take it for its own
+                for suffix in _SUFFIXES:
                     with suppress(FileNotFoundError):
                         step(suffix)
                 return True
@@ -159,7 +175,7 @@ class Attempts:
         file: SqliteFile,
         *,
         name: str,
-        failure: Callable[[str, sqlite3.Error | OSError], str],
+        failure: Callable[[str, Exception], str],
         warn: Callable[[str], object],
     ) -> None:
         self.repairs = 0
@@ -184,6 +200,8 @@ class Attempts:
                 except (sqlite3.Error, OSError) as error:
                     if last or not self._repaired(error):
                         self._give_up(kind, error)
+                except _UNFORESEEN as error:  # rather than lose what was paid for; it may be our own fault, too
+                    self._give_up(kind, error)
             return otherwise
 
     def _repaired(self, error: sqlite3.Error | OSError) -> bool:
@@ -200,7 +218,7 @@ class Attempts:
             self._warn(f"{found}; set aside as {aside.name}, going on with a new one")
         return True
 
-    def _give_up(self, kind: str, error: sqlite3.Error | OSError) -> None:
+    def _give_up(self, kind: str, error: Exception) -> None:
         if not self._useless:
             self._warn(self._failure(kind, error))
         self._useless[kind] = None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import pickle
 import sys
 from contextlib import suppress
 
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
 
 _LONG = 16 << 20
 """Bytes from which a second process is worth its start; two need 60 % of the time of one."""
+_PIECE = 1 << 16
 _CHILD = f"""\
 import json, sys
 sys.path[:] = json.loads(sys.argv[1])
@@ -38,17 +38,17 @@ def batches(path: Path, stream: BinaryIO, start: int, stop: int) -> Iterator[Bat
 
     `stream` is open on `path`, or on what was there before.
     """
-    if stop - start < _LONG or os.cpu_count() == 1 or not sys.executable:
+    middle = _middle(stream, start, stop)
+    sums = _nameless() if middle < stop else None
+    if not sums:
         yield from _alone(stream, start, stop)
         return
-    import subprocess  # with the next one 15 ms, of seconds
-    from tempfile import TemporaryFile
+    import subprocess  # 15 ms, of seconds
 
-    middle = _line_after(stream, (start + stop) // 2)
     status = os.fstat(stream.fileno())
     work = [os.path.abspath(path), [status.st_dev, status.st_ino], middle, stop]
     command = [sys.executable, "-I", "-c", _CHILD, json.dumps(sys.path), json.dumps(work)]
-    with TemporaryFile() as sums:
+    with sums:
         nowhere = subprocess.DEVNULL
         with subprocess.Popen(command, stdin=nowhere, stdout=sums, stderr=nowhere) as child:  # noqa: S603 (ourselves)
             try:
@@ -65,6 +65,8 @@ def serve(path: str, identity: list[int], start: int, stop: int) -> None:
 
     Raises ValueError if the file at `path` is no longer the one of this device and inode.
     """
+    import pickle  # 2 ms, which those who add up alone need not pay
+
     with open(path, "rb", buffering=0) as stream:
         status = os.fstat(stream.fileno())
         if [status.st_dev, status.st_ino] != identity:
@@ -87,17 +89,31 @@ def _alone(stream: BinaryIO, start: int, stop: int) -> Iterator[Batch]:
     yield begin, start, damaged, tally.days()
 
 
-def _line_after(stream: BinaryIO, offset: int) -> int:
-    """Return where the first line begins after the one in which `offset` lies; there must be a newline."""
-    stream.seek(offset)
-    while data := stream.read(4096):
+def _middle(stream: BinaryIO, start: int, stop: int) -> int:
+    """Return where a line begins from which on a second process is to read, or `stop` if none should."""
+    if stop - start < _LONG or os.cpu_count() == 1 or not sys.executable:
+        return stop
+    offset = stream.seek((start + stop) // 2)
+    while offset < stop and (data := stream.read(_PIECE)):
         if b"\n" in data:
-            return offset + data.index(b"\n") + 1
+            return min(offset + data.index(b"\n") + 1, stop)
         offset += len(data)
-    return offset
+    return stop
+
+
+def _nameless() -> BinaryIO | None:
+    """Return a file without a name, or None where there is no room for one."""
+    from tempfile import TemporaryFile  # 10 ms, of seconds
+
+    try:
+        return TemporaryFile()
+    except OSError:
+        return None
 
 
 def _loaded(sums: BinaryIO) -> Iterator[Batch]:
+    import pickle  # as above
+
     with suppress(EOFError):
         while True:
             yield pickle.load(sums)  # noqa: S301 (our own child wrote it, into a file that has no name)

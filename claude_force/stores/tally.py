@@ -17,7 +17,7 @@ from . import histogram
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from typing import Any
 
     Names = tuple[str, str, str]
@@ -42,18 +42,37 @@ for, not of answers from the cache. `unpriced` counts executions whose cost is u
 
 A row of counters is one integer with 64 bits for each, the first lowest, so that adding two rows is one addition."""
 
+MOST = 1 << 63
+"""What no counter may reach: SQLite has signed numbers of 64 bits."""
+_MOST_OF_ONE = 1 << 50
+"""What an execution's milliseconds and nanodollars may not add up to: a million dollars, and then some."""
+_MANY = MOST // _MOST_OF_ONE
+"""Rows of executions that can be added up without a look at the sum."""
 _FULL = 40_000
 _TOOK = COUNTERS.index("milliseconds")
 _FORMAT = struct.Struct(f"={len(COUNTERS)}Q")
-_pack = _FORMAT.pack
+_TOKENS = "I4x" if byteorder == "little" else "4xI"
+_pack = struct.Struct(f"=QQQQ{_TOKENS * 5}QQQ").pack
+"""Packs the row of one execution, whose tokens have 32 bits: a bound that takes no time to check."""
+_TOO_MUCH = int.from_bytes(_FORMAT.pack(*[MOST] * len(COUNTERS)), byteorder)
 
 
 def row(counters: Sequence[int]) -> int:
-    """Return `counters` as one integer; raises ValueError if one is negative, no whole number, or too large."""
+    """Return `counters` as one integer; raises ValueError if one is negative, no whole number, or not below MOST."""
     try:
-        return int.from_bytes(_pack(*counters), byteorder)
+        return added([int.from_bytes(_FORMAT.pack(*counters), byteorder)])
     except struct.error as error:
         raise ValueError(f"no row of counters: {error}") from None
+
+
+def added(rows: Iterable[int]) -> int:
+    """Return the sum of `rows`; raises ValueError where a counter reaches MOST, before it can run into the next one."""
+    total = 0
+    for row in rows:
+        total += row
+        if total & _TOO_MUCH:
+            raise ValueError("the executions add up to more than can be counted")
+    return total
 
 
 def counters(row: int) -> tuple[int, ...]:
@@ -72,8 +91,8 @@ class Cell:
         self.errors: dict[str, int] = {}
 
     def merge(self, other: Cell) -> None:
-        """Add another cell to this one."""
-        self.row += other.row
+        """Add another cell to this one; raises ValueError as `added` does."""
+        self.row = added((self.row, other.row))
         histogram.merge(self.latencies, other.latencies)
         histogram.merge(self.errors, other.errors)
 
@@ -88,15 +107,15 @@ class Day:
         self.hours: dict[str, int] = defaultdict(int)
 
     def merge(self, other: Day) -> None:
-        """Add another account of the same day to this one."""
+        """Add another account of the same day to this one; raises ValueError as `added` does."""
         for names, cell in other.cells.items():
             self.cells[names].merge(cell)
         for hour, row in other.hours.items():
-            self.hours[hour] += row
+            self.hours[hour] = added((self.hours[hour], row))
 
     def total(self) -> int:
-        """Return the row of all cells together."""
-        return sum(cell.row for cell in self.cells.values())
+        """Return the row of all cells together; raises ValueError as `added` does."""
+        return added(cell.row for cell in self.cells.values())
 
 
 class Tally:
@@ -126,7 +145,10 @@ class Tally:
                 data = _pack(1, success, 1, took, tokens, 0, 0, 0, 0, cost, unpriced, saved)
             else:
                 written, read = get("cache_creation_input_tokens", 0), get("cache_read_input_tokens", 0)
-                data = _pack(1, success, 0, took, tokens, fresh, output, written, read, cost, unpriced, 0)
+                saved = 0
+                data = _pack(1, success, 0, took, tokens, fresh, output, written, read, cost, unpriced, saved)
+            if took + cost + saved >= _MOST_OF_ONE:
+                return False
             hour = (_OURS.fullmatch(stamp) and self._hours.get(stamp[:13])) or self._hour(stamp)
             names = (agent, model, get("workflow_id"))
             group = hour.groups.get(names) or self._group(hour.groups, names)
@@ -148,7 +170,7 @@ class Tally:
         return self.weight > _FULL
 
     def days(self) -> dict[str, Day]:
-        """Return the sums by day of all that was taken in, and begin anew."""
+        """Return the sums by day of all that was taken in, and begin anew; raises ValueError as `added` does."""
         days: dict[str, Day] = defaultdict(Day)
         for day, groups in self._groups.items():
             for names, rows in groups.items():
@@ -198,12 +220,21 @@ def moment(stamp: str) -> str:
 def utc(stamp: str) -> str:
     """Return an ISO 8601 timestamp as `YYYY-MM-DDTHH:MM:SS` in UTC, where it is taken to be if it names no zone.
 
-    Raises ValueError or TypeError for what is no timestamp, OverflowError for the ends of time.
+    Raises ValueError or TypeError for what is no timestamp, and these or OverflowError for the ends of time.
     """
     from datetime import UTC, datetime  # 2 ms, which appending need not pay
 
     moment = datetime.fromisoformat(stamp)
-    return (moment.astimezone(UTC) if moment.tzinfo else moment).isoformat()[:19]
+    found = (moment.astimezone(UTC) if moment.tzinfo else moment).isoformat()[:19]
+    if found[:10] in _ENDS_OF_TIME:
+        raise ValueError(f"{stamp} is at an end of time")
+    return found
+
+
+def is_hour(name: object) -> bool:
+    """Whether `name` is an hour as Day has them."""
+    stamp = f"{name}:00:00.000Z"
+    return bool(_OURS.fullmatch(stamp)) and _is_day(stamp[:10])
 
 
 @lru_cache
@@ -211,13 +242,15 @@ def _is_day(day: str) -> bool:
     from datetime import date  # 2 ms, as above
 
     try:
-        return bool(date.fromisoformat(day))
+        return bool(date.fromisoformat(day)) and day not in _ENDS_OF_TIME
     except ValueError:
         return False
 
 
 _OURS = re.compile(r"\d{4}-\d\d-\d\dT(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d\.\d{3}Z", re.ASCII)
 """A timestamp as we write it, save that its day may be none."""
+_ENDS_OF_TIME = ("0001-01-01", "9999-12-31")
+"""Days that in other zones may lie beyond what can be told."""
 _MEASURES = ("execution_time_ms", "total_tokens", "input_tokens", "output_tokens", "estimated_cost")
 _ABSENT = {"model": None, **dict.fromkeys(_MEASURES, 0), "estimated_cost": None}
 """What a line from elsewhere may lack: all but when it was, who it was and whether it went well."""
@@ -247,4 +280,7 @@ def _cell(rows: list[bytes]) -> Cell:
 
 
 def _sum(rows: list[bytes]) -> int:
+    """Return the sum of the rows of executions."""
+    if len(rows) > _MANY:
+        return added(_sum(rows[start : start + _MANY]) for start in range(0, len(rows), _MANY))
     return sum(map(int.from_bytes, rows, repeat(byteorder)))

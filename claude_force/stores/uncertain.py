@@ -81,7 +81,7 @@ def settle(connection: sqlite3.Connection, ref: str, cost: int, now: float) -> i
 
 def _sound(call: UncertainCall) -> UncertainCall:
     """Return `call`; raises DatabaseError if it came from somebody who would have us spend more."""
-    texts = (call.ref, call.run_id, call.step, call.agent, call.day)
+    texts = (call.ref, call.run_id, call.step, call.agent, call.day, call.settled_at or "")
     amounts = (call.charged, call.settled or 0)
     worded = all(isinstance(text, str) for text in texts) and PERIOD.fullmatch(call.day)
     if not worded or not all(isinstance(amount, int) and amount >= 0 for amount in amounts):

@@ -11,7 +11,7 @@ import sys
 from contextlib import nullcontext, suppress
 
 from ..errors import ForceError, Interrupted, reason
-from ..reports.table import clean, cut
+from ..reports.table import WIDEST, clean, cut
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ class Screen:
     @property
     def page(self) -> int:
         """Columns that a table on stdout may take: those of the terminal, or as many as it likes."""
-        return _terminal(self.stdout)[0] or 10_000
+        return _terminal(self.stdout)[0] or WIDEST
 
     def warn(self, text: str) -> None:
         """Say, once, that something is not as it should be, though the command goes on."""

@@ -6,6 +6,7 @@ Does not know where files lie, what agents exist, or how a step is carried out.
 from __future__ import annotations
 
 import re
+from itertools import chain
 from json import dumps
 
 from ..errors import ValidationError
@@ -52,7 +53,7 @@ def examine(
     last, and leaves a workflow without steps.
     """
     where = f"{path or source}: workflow '{name}'"
-    wrong: dict[str, ValidationError] = {}
+    wrong: dict[str, list[ValidationError]] = {}
     try:
         refuse_unknown(data, _KEYS, where)
         workflow = Workflow(
@@ -67,9 +68,9 @@ def examine(
         _check_order(workflow, where)
         _check_names(workflow, where, wrong)
     except ValidationError as error:
-        return Workflow(name, (), source=source, path=path), [*wrong.values(), error]
+        return Workflow(name, (), source=source, path=path), [*chain(*wrong.values()), error]
     sound = tuple(step for step in workflow.steps if step.id not in wrong)
-    return replace(workflow, steps=sound) if wrong else workflow, list(wrong.values())
+    return replace(workflow, steps=sound) if wrong else workflow, list(chain(*wrong.values()))
 
 
 def used_names(step: Step) -> tuple[str, ...]:
@@ -85,7 +86,7 @@ def implied_inputs(workflow: Workflow) -> tuple[str, ...]:
     return () if workflow.inputs else tuple(dict.fromkeys(used))
 
 
-def _steps(data: Any, where: str, read_schema: ReadSchema, wrong: dict[str, ValidationError]) -> list[Step]:
+def _steps(data: Any, where: str, read_schema: ReadSchema, wrong: dict[str, list[ValidationError]]) -> list[Step]:
     """Return the steps, one that is wrong with nothing but its id and its dependencies."""
     if not isinstance(data, list) or not data:
         raise ValidationError(f"{where} has no steps", hint="add a [[steps]] table with an id, an agent and a task")
@@ -94,19 +95,18 @@ def _steps(data: Any, where: str, read_schema: ReadSchema, wrong: dict[str, Vali
         step_id = _id(entry, f"{where}: step {number}")
         if step_id in steps:
             raise ValidationError(f"{where}: two steps have the id '{step_id}'", hint="give each step its own id")
-        try:
-            steps[step_id] = read_step(step_id, entry, f"{where}: step '{step_id}'", read_schema)
-        except ValidationError as error:
-            _keep(error, step_id, where, wrong)
+        steps[step_id], faults = read_step(step_id, entry, f"{where}: step '{step_id}'", read_schema)
+        for fault in faults:
+            _keep(fault, step_id, where, wrong)
             steps[step_id] = Step(step_id, "", dependencies=_legible(entry.get("dependencies")))
     return list(steps.values())
 
 
-def _keep(error: ValidationError, step_id: str, where: str, wrong: dict[str, ValidationError]) -> None:
-    if len(wrong) == _MOST:
+def _keep(error: ValidationError, step_id: str, where: str, wrong: dict[str, list[ValidationError]]) -> None:
+    if len(wrong) == _MOST and step_id not in wrong:
         raise ValidationError(f"{where}: more than {_MOST} steps are wrong", hint="mend these first")
     error.step = step_id
-    wrong[step_id] = error
+    wrong.setdefault(step_id, []).append(error)
 
 
 def _legible(dependencies: Any) -> tuple[str, ...]:
@@ -149,7 +149,7 @@ def _plain(value: Any, where: str) -> str:
     raise ValidationError(f"{where}: expected text, a number or true/false, got {dumps(value, default=str)[:60]}")
 
 
-def _joined(steps: Sequence[Step], where: str, wrong: dict[str, ValidationError]) -> tuple[Step, ...]:
+def _joined(steps: Sequence[Step], where: str, wrong: dict[str, list[ValidationError]]) -> tuple[Step, ...]:
     """Return the steps without the dependencies that there cannot be."""
     ids = {step.id for step in steps}
     joined = []
@@ -175,7 +175,7 @@ def _check_order(workflow: Workflow, where: str) -> None:
         raise error.within(where) from None
 
 
-def _check_names(workflow: Workflow, where: str, wrong: dict[str, ValidationError]) -> None:
+def _check_names(workflow: Workflow, where: str, wrong: dict[str, list[ValidationError]]) -> None:
     for step in workflow.steps:
         at = f"{where}: step '{step.id}'"
         if step.id not in wrong and (error := _misnamed(step, workflow, at)):

@@ -5,6 +5,7 @@ Does not know which other steps there are, nor which agents.
 
 from __future__ import annotations
 
+from itertools import islice
 from json import dumps
 
 from ..answers import schema as schemas
@@ -16,39 +17,50 @@ from .templates import names, origin, sole_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from typing import Any
 
     ReadSchema = Callable[[str], str]
 
 _KEYS = tuple(f.name for f in fields(Step))
+_MOST_KEYS = 10
+"""Unknown keys of a step that are told of: each is compared with all that there are."""
 
 
-def read_step(step_id: str, data: Mapping[str, Any], where: str, read_schema: ReadSchema) -> Step:
-    """Return the step that the table `data` describes; `read_schema` returns the text of a schema file that it names.
+def read_step(
+    step_id: str, data: Mapping[str, Any], where: str, read_schema: ReadSchema
+) -> tuple[Step, list[ValidationError]]:
+    """Return the step that the table `data` describes, and each key, type and value in it that is wrong.
 
-    Raises ValidationError for a wrong key, type or value.
+    `read_schema` returns the text of a schema file that it names. What is wrong is left out of the step.
     """
-    refuse_unknown(data, _KEYS, where)
-    if not (agent := typed(data, "agent", str, where)):
-        raise ValidationError(f"{where}: agent is missing", hint="name the agent that does this step")
-    return Step(
+    wrong = list(islice(_unknown_keys(data, _KEYS, where), _MOST_KEYS))
+
+    def read(value_of: Callable[..., Any], *arguments: Any) -> Any:
+        try:
+            return value_of(data, *arguments, where)
+        except ValidationError as error:
+            wrong.append(error)
+            return None
+
+    step = Step(
         id=step_id,
-        agent=agent,
-        task=typed(data, "task", str, where) or "{{task}}",
-        dependencies=_texts(data, "dependencies", where),
-        model=typed(data, "model", str, where),
-        skills=_texts(data, "skills", where),
-        max_tokens=_whole(data, "max_tokens", 1, where),
-        files=_texts(data, "files", where),
-        foreach=_foreach(data.get("foreach"), where),
-        when=_when(data, where),
-        retries=_whole(data, "retries", 0, where) or 0,
-        timeout_seconds=_seconds(data, where),
-        schema=_schema(data.get("schema"), where, read_schema),
-        cache=typed(data, "cache", bool, where) is not False,
-        effort=_effort(data, where),
+        agent=read(_agent) or "",
+        task=read(_task) or "{{task}}",
+        dependencies=read(_texts, "dependencies") or (),
+        model=read(typed, "model", str),
+        skills=read(_texts, "skills") or (),
+        max_tokens=read(_whole, "max_tokens", 1),
+        files=read(_texts, "files") or (),
+        foreach=read(_foreach),
+        when=read(_when),
+        retries=read(_whole, "retries", 0) or 0,
+        timeout_seconds=read(_seconds),
+        schema=read(_schema, read_schema),
+        cache=read(typed, "cache", bool) is not False,
+        effort=read(_effort),
     )
+    return step, wrong
 
 
 def typed(data: Mapping[str, Any], key: str, kind: type, where: str) -> Any:
@@ -62,14 +74,31 @@ def typed(data: Mapping[str, Any], key: str, kind: type, where: str) -> Any:
 
 def refuse_unknown(data: Mapping[str, Any], known: Sequence[str], where: str) -> None:
     """Raise ValidationError for a key that is not among the `known` ones."""
-    for key in data:
-        if key not in known:
-            raise unknown("key", key, known, where)
+    for error in _unknown_keys(data, known, where):
+        raise error
+
+
+def _unknown_keys(data: Mapping[str, Any], known: Sequence[str], where: str) -> Iterator[ValidationError]:
+    return (unknown("key", key, known, where) for key in data if key not in known)
+
+
+def _agent(data: Mapping[str, Any], where: str) -> str:
+    agent: str | None = typed(data, "agent", str, where)
+    if not agent:
+        raise ValidationError(f"{where}: agent is missing", hint="name the agent that does this step")
+    return agent
 
 
 def unknown(kind: str, name: str, known: Iterable[str], where: str) -> ValidationError:
     """Return the error that says, of `where`, that no `kind` has this name."""
     return _at(where, NotFound(kind, name, known))
+
+
+def _task(data: Mapping[str, Any], where: str) -> str:
+    task: str = typed(data, "task", str, where) or "{{task}}"
+    if not task.strip() and not data.get("dependencies"):
+        raise ValidationError(f"{where}: the task is empty", hint="without the key, it is the task of the run")
+    return task
 
 
 def _whole(data: Mapping[str, Any], key: str, least: int, where: str) -> int | None:
@@ -116,7 +145,8 @@ def _when(data: Mapping[str, Any], where: str) -> str | None:
     return condition
 
 
-def _foreach(value: Any, where: str) -> str | tuple[Any, ...] | None:
+def _foreach(data: Mapping[str, Any], where: str) -> str | tuple[Any, ...] | None:
+    value = data.get("foreach")
     if value is None:
         return None
     if isinstance(value, list):
@@ -143,7 +173,8 @@ def _items(values: list[Any], where: str) -> tuple[Any, ...]:
     return tuple(values)
 
 
-def _schema(value: Any, where: str, read_schema: ReadSchema) -> str | None:
+def _schema(data: Mapping[str, Any], read_schema: ReadSchema, where: str) -> str | None:
+    value = data.get("schema")
     if value is None:
         return None
     if isinstance(value, str):
