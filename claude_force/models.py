@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     """Model name to USD per million tokens: `input` and `output`, and optionally the rest of `records.PRICES`."""
 
 _NO_PRICES: Prices = MappingProxyType({})
+_OF_ONE_USD = 1_000_000_000
 _WEB_SEARCH = 10_000_000  # nanodollars: 10 USD per 1,000 searches
 _FOR_PEOPLE = ("kept_until", "unverified")
 """Fields of the table that only those read who keep it up to date."""
@@ -98,9 +99,7 @@ def lifecycle(model: Model, *, on: str | None = None) -> str:
     return "deprecated" if model.deprecated and model.deprecated <= today else "active"
 
 
-def cost(
-    usage: Usage, model_id: str, *, on: str | None = None, prices: Prices = _NO_PRICES, batch: bool = False
-) -> int | None:
+def cost(usage: Usage, model_id: str, *, on: str | None = None, prices: Prices = _NO_PRICES) -> int | None:
     """Return what `usage` costs in nanodollars, or None if the price is unknown.
 
     `on` is the day whose prices hold, by default the newest. A long prompt or fast mode changes the price of every
@@ -120,7 +119,7 @@ def cost(
         + usage.cache_read_input_tokens * rates["cache_read"]
     )
     tenths = 11 if usage.inference_geo == "us" else 10
-    divisor = 20 if batch or usage.service_tier == "batch" else 10
+    divisor = 20 if usage.service_tier == "batch" else 10
     return _divided(tokens * tenths, divisor) + usage.web_searches * _WEB_SEARCH
 
 
@@ -144,7 +143,12 @@ def total(amounts: Iterable[int | None]) -> int | None:
 
 def usd(nanodollars: int | None) -> float | None:
     """Return the amount in USD; the quotient of two integers is the nearest float, so it prints with nine decimals."""
-    return None if nanodollars is None else nanodollars / 1_000_000_000
+    return None if nanodollars is None else nanodollars / _OF_ONE_USD
+
+
+def nanodollars(amount: float) -> int:
+    """Return an amount in USD as whole nanodollars, the nearest; `usd` of it is the same amount up to a million USD."""
+    return round(amount * _OF_ONE_USD)
 
 
 def price_rows(*, prices: Prices = _NO_PRICES, on: str | None = None) -> list[dict[str, Any]]:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     Record = dict[str, Any]
     """What is known of the API's health under a name, as a JSON object: who keeps it does not know what it says."""
     Change = Callable[[Record | None], tuple[Record | None, T]]
-    """Makes a record of the one before, None to leave it as it is; and what else there is to return."""
+    """A function of the old record that returns the new one, or None to leave it as it is, and a result."""
 
 
 STATUSES: tuple[Status, ...] = ("ok", "cached", "failed", "skipped")
@@ -218,6 +218,11 @@ def iso(seconds: float) -> str:
     """Return a time in seconds since the epoch as ISO 8601 in UTC with milliseconds: 2026-11-22T04:00:00.000Z."""
     milliseconds = int(seconds * 1000)
     return strftime("%Y-%m-%dT%H:%M:%S", gmtime(milliseconds // 1000)) + f".{milliseconds % 1000:03}Z"
+
+
+def iso_seconds(seconds: float) -> str:
+    """Return a time as `iso` does, but in whole seconds: 2026-11-22T04:00:00Z."""
+    return f"{iso(seconds)[:19]}Z"
 
 
 def canonical(value: Any) -> str:

@@ -26,7 +26,8 @@ def ask(project, monkeypatch):
         screen = Screen(json=json, stdout=StringIO(), stderr=StringIO())
         screen.configure(json=json, quiet=False, verbose=verbose, color="never")
         parser = ArgumentParser()
-        getattr(module, f"{name}_options")(parser)
+        if add_options := getattr(module, f"{name}_options", None):
+            add_options(parser)
         with Workspace(screen=screen) as workspace:
             status = screen.show(getattr(module, name)(parser.parse_args(words), workspace))
         return status, screen.stdout.getvalue(), screen.stderr.getvalue()

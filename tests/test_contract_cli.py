@@ -289,8 +289,9 @@ def test_an_unreachable_server_is_told_with_its_address(project, force, monkeypa
 
 
 def test_the_key_is_never_shown(far, force):
-    for marker in ("status=401", "status=500", "garbage", "reset"):
-        _, out, err = force("run", "agent", "echo", f"[[simulate: {marker}]]", "-v", "-v")
+    for marker, ended in {"status=401": 77, "status=500": 1, "garbage": 1, "reset": 1}.items():
+        status, out, err = force("run", "agent", "echo", f"[[simulate: {marker}]]", "-v", "-v")
+        assert status == ended
         assert KEY not in out + err
 
 

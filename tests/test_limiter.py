@@ -456,6 +456,7 @@ def test_threads_take_moments_that_are_a_distance_apart(known):
     refused(ours, 0.01, headers(1200, 0))
     with ThreadPoolExecutor(6) as pool:
         times = sorted(t.at for t in pool.map(lambda _: entered(ours), range(12)))
+    assert len(times) == 12
     assert all(b - a > 0.999 * MARGIN * 60 / 1200 for a, b in pairwise(times))
 
 

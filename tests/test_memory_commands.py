@@ -50,7 +50,8 @@ def filled(workspace, clock):
 
 def command(name, workspace, *words):
     parser = ArgumentParser(exit_on_error=False)
-    getattr(commands, f"{name}_options")(parser)
+    if add_options := getattr(commands, f"{name}_options", None):
+        add_options(parser)
     return getattr(commands, name)(parser.parse_args(words), workspace)
 
 

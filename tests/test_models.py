@@ -175,11 +175,16 @@ def test_a_long_prompt_of_haiku_changes_the_price_of_every_token():
     assert cost(above, "haiku") == 50_000 * 500 + 50_000 * 50 + 625 + 1000 * 2500
 
 
+def test_an_amount_in_usd_is_as_many_nanodollars_and_back():
+    assert models.nanodollars(1.1) == 1_100_000_000
+    amounts = (0, 1, 7, 999_999_999_999_999)
+    assert tuple(models.nanodollars(usd(amount)) for amount in amounts) == amounts
+
+
 def test_a_batch_costs_half_and_inference_in_the_us_a_tenth_more_rounded_up():
-    usage = Usage(input_tokens=1)
-    assert cost(usage, "haiku", batch=True) == 50
-    assert cost(replace(usage, service_tier="batch"), "haiku", batch=True) == 50
-    assert cost(replace(usage, input_tokens=3), "claude-3-haiku-20240307", batch=True) == 375
+    usage = Usage(input_tokens=1, service_tier="batch")
+    assert cost(usage, "haiku") == 50
+    assert cost(replace(usage, input_tokens=3), "claude-3-haiku-20240307") == 375
     read = Usage(cache_read_input_tokens=1, service_tier="batch", inference_geo="us")
     assert cost(read, "claude-haiku-5-5") == 6  # 10 / 2 * 1.1 = 5.5
     assert cost(Usage(input_tokens=1000, inference_geo="us"), "claude-opus-4-8") == dollars("0.0055")

@@ -76,6 +76,7 @@ def test_a_step_whose_agent_or_task_changed_is_routed_anew(broken_off):
 def test_a_model_that_the_step_names_by_now_is_the_one_that_is_asked(broken_off):
     mend(broken_off, model="opus")
     assert broken_off.resume("--auto-model")["a"] == "ok"
+    assert "claude-opus-5-5" in models(broken_off)
 
 
 def test_without_routing_by_the_users_word_the_agents_own_model_is_asked(broken_off):

@@ -240,10 +240,10 @@ def test_a_reason_quotes_the_words_that_stand_there():
 
 
 @given(
-    task=st.text(st.characters(exclude_characters="\n"), max_size=200),
+    task=st.text(st.characters(exclude_characters="\n?"), max_size=200),
     word=st.sampled_from(["production", "Passwords", "DELETE", "löschen"]),
 )
-def test_no_text_around_a_risk_word_gets_it_to_the_small_model(task, word):
+def test_no_text_without_a_question_around_a_risk_word_gets_it_to_the_small_model(task, word):
     assert tier(f"{task} {word} {task}", "haiku") != "haiku"
 
 

@@ -466,6 +466,7 @@ def test_runs_of_items_differ_by_item(far):
 def test_equal_runs_have_no_difference(chain):
     chain.run("w", "it")
     steps = chain.data("runs", "diff", "last", chain.ids[0])["steps"]
+    assert [s["step"] for s in steps] == ["a", "b"]
     assert all(s["same_output"] and not s["changes"] for s in steps)
 
 

@@ -20,9 +20,9 @@ from claude_force.files import locked
 from claude_force.project.workspace import Workspace
 from claude_force.reports import standing
 from claude_force.reports.standing import standings
+from claude_force.run_ids import is_id
 from claude_force.stores.history import Span, gather
 from claude_force.stores.rollups import Rollups
-from claude_force.stores.runs import is_id
 from claude_force.stores.seal import entry, sealed
 from claude_force.stores.tally import Tally
 from claude_force.terminal.output import Screen
@@ -152,6 +152,17 @@ def test_a_run_that_failed_and_was_resumed_is_what_became_of_it(project, metrics
     assert status("--stale", "1h", "w").exit_code == 0
 
 
+def test_a_run_whose_steps_were_all_skipped_has_failed_though_no_line_tells_of_it(project, metrics, status, now):
+    metrics(line("w", now - DAY))
+    run = project / ".claude" / "runs" / run_id(now - 60)
+    began = time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(now - 60))
+    write_journal(run, {"status": "failed", "counts": {"skipped": 2, "ok": 0}}, began=began)
+    found = by_name(status())["w"]
+    assert found["state"] == "failed"
+    assert found["last_failure"]["age_seconds"] == pytest.approx(60, abs=10)
+    assert found["last_success"]["age_seconds"] > 23 * HOUR
+
+
 def ended(fraction, *, success, number=1, workflow="w", began="000"):
     """Return the line of a run that began and ended within one second."""
     run = f"20201122-134206{began}-{number:06x}"
@@ -202,9 +213,9 @@ def test_an_interrupted_run_is_told_from_a_failed_one_and_is_no_success(metrics,
     assert found["last_failure"]["status"] == "interrupted"
 
 
-def write_journal(run, *ends, workflow="w", sealed=own_line):
+def write_journal(run, *ends, workflow="w", sealed=own_line, began="2026-11-22T00:00:00.000Z"):
     run.mkdir(parents=True, exist_ok=True)
-    head = {"run": run.name, "journal": 1, "workflow": workflow, "steps": 2, "began": "2026-11-22T00:00:00.000Z"}
+    head = {"run": run.name, "journal": 1, "workflow": workflow, "steps": 2, "began": began}
     entries = [head, *({"end": "2026-11-22T00:01:00.000Z", **end} for end in ends)]
     (run / "journal.jsonl").write_bytes(b"".join(sealed(entry, run.name) + b"\n" for entry in entries))
 

@@ -2,7 +2,6 @@
 
 import json
 import os
-from pathlib import Path
 
 import pytest
 
@@ -15,7 +14,6 @@ from claude_force.errors import (
     UsageError,
     ValidationError,
 )
-from claude_force.project.recording import new_run_id
 from claude_force.project.workspace import Workspace
 from claude_force.running.plan import request, single
 from claude_force.terminal.output import Screen
@@ -305,14 +303,6 @@ def test_no_socket_is_opened_before_something_is_sent(project, monkeypatch):
         plan = workspace.plan(single("echo"), "x")
         workspace.engine.context(plan)
         assert "transport" not in vars(workspace)
-
-
-def test_run_ids_are_distinct_and_sort_by_time():
-    ids = [new_run_id() for _ in range(50)]
-    assert len(set(ids)) == 50
-    stamps = [i.rpartition("-")[0] for i in ids]
-    assert stamps == sorted(stamps)
-    assert all(Path(i).name == i for i in ids)
 
 
 def test_an_environment_can_be_given_in_place_of_the_processs(project, tmp_path):

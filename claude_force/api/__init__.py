@@ -1,1 +1,1 @@
-"""The public Python API: `claude_force` loads each name from here when it is first used."""
+"""The public Python API over the parts of the package; `claude_force` loads each name when it is first used."""

@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 
-from .. import attachments, pools
+from .. import attachments, pools, run_ids
 from ..answers import schema
 from ..errors import ForceError, Interrupted, UsageError
 from ..frozen import replace
 from ..models import usd
-from ..project.recording import new_run_id
 from ..project.workspace import Workspace
 from ..records import Step, Usage, Workflow, canonical
 from ..reports.result import of_workflow, verdict
@@ -129,7 +128,7 @@ class AgentOrchestrator:
         """
         if on_error not in {"stop", "continue"}:
             raise UsageError(f"on_error '{on_error}' is not known", hint="stop or continue")
-        run_id = new_run_id()
+        run_id = run_ids.new()
         with self._opening:
             plan = self._workspace.plan(self._workspace.workflow(name), task, given=inputs)
             plans.check(plan)
@@ -157,7 +156,7 @@ class AgentOrchestrator:
     def _execute(
         self, name: str, task: str, timeout: float | None, files: Sequence[str | Path], step: dict[str, Any]
     ) -> tuple[Outcome, str]:
-        run_id = new_run_id()
+        run_id = run_ids.new()
         with self._opening:
             documents = [attachments.read(Path(file), str(file)) for file in files]
             plan = self._workspace.plan(plans.single(name, **_step_settings(step)), task, files=documents)

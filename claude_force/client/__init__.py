@@ -90,8 +90,8 @@ def connect(
 
     `retries` is how often a call is sent again, `wait` sits out what the API asks to wait however long it is, the
     circuit breaker opens after `failure_threshold` failures in a row for `timeout_seconds`. All who have the same
-    `shared` hold back together. `notice` is told of each wait, `warn`, in place of
-    Python's warnings, if what is shared fails. Raises MissingExtra.
+    `shared` hold back together. `notice` is told of each wait, and `warn`, in place of Python's warnings, if what is
+    shared fails. Raises MissingExtra.
     """
     from threading import Event
 

@@ -194,21 +194,21 @@ class _Watched:
 def _later(error: ForceError, seconds: float, attempt: int) -> ForceError:
     until = moment(time.time() + seconds)
     hint = f"the API asks to wait until {until}: try again then, or sit it out with --wait"
-    return _gave_up(TryLater, error, hint, attempt, seconds)
+    return _gave_up(error, hint, attempt, seconds)
 
 
 def _out_of_time(error: ForceError, seconds: float, attempt: int) -> ForceError:
     hint = no_room(seconds)
     if isinstance(error, TryLater):
-        return _gave_up(TryLater, error, hint, attempt, seconds)
+        return _gave_up(error, hint, attempt, seconds)
     late = TimedOut(error.message, hint=hint, retryable=False)
     late.attempts = attempt
     return late
 
 
-def _gave_up(kind: type[ApiError], error: ForceError, hint: str, attempt: int, seconds: float) -> ApiError:
+def _gave_up(error: ForceError, hint: str, attempt: int, seconds: float) -> TryLater:
     known = vars(error)
-    later = kind(
+    later = TryLater(
         error.message,
         status=known.get("status"),
         kind=known.get("kind", ""),

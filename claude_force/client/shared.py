@@ -27,7 +27,7 @@ if TYPE_CHECKING:
         def change(self, kind: str, name: str, step: Change[T]) -> T:
             """Put what `step` makes of the record in its place, while nobody else changes anything.
 
-            `step` returns the new record, None to leave it as it is, and what else there is to return.
+            `step` returns the new record, or None to leave it as it is, and the result that is returned here.
             """
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from argparse import ArgumentTypeError
 from pathlib import Path
 
 from ..errors import NotFound, UsageError
-from ..models import usd
-from ..records import Result
+from ..models import nanodollars, usd
+from ..records import Result, iso_seconds
 from ..reports.table import plural, table
 from ..running.spending import dollars, resets
 from ..settings import config
@@ -100,7 +99,7 @@ def _facts(account: Account, standing: Standing) -> dict[str, Any]:
     at = standing.resets_at
     names = ("spent", "reserved", "uncertain", "left")
     amounts = {name: None if standing.scope == "run" else usd(getattr(standing, name)) for name in names}
-    resets_at = None if at is None else time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at))
+    resets_at = None if at is None else iso_seconds(at)
     named = {"scope": standing.scope, "of": account.whose, "limit": usd(standing.limit)}
     return {**named, **amounts, "resets_at": resets_at}
 
@@ -146,7 +145,7 @@ def set_cap(args: Namespace, workspace: Workspace) -> Result:
     first = amount is not None and kind != "run" and _begins(by_user, workspace)  # asked before it is there
     config.change(path, ("budget", "agents", agent) if agent else ("budget", f"{kind}_usd"), amount)
     whose = "all projects together" if by_user else "this project"
-    limit = "no cap" if amount is None else f"a cap of {dollars(round(amount * 1_000_000_000))}"
+    limit = "no cap" if amount is None else f"a cap of {dollars(nanodollars(amount))}"
     since = "; what was spent before is not counted" if first else ""
     data = {"schema_version": 1, "success": True, "path": str(path), "scope": args.scope, "limit": amount}
     return Result(data, f"{args.scope}: {limit} for {whose}, written to {path}{since}")
@@ -173,7 +172,7 @@ def settle(args: Namespace, workspace: Workspace) -> Result:
     unsettled, *rest = map(_open, _calls(accounts).values())
     others = [call for calls in rest for call in calls]
     calls = _named(args, unsettled, others)
-    cost = round(args.at * 1_000_000_000)
+    cost = nanodollars(args.at)
     done = [call for call in calls if _correct(call.ref, cost, own, users)]
     charged = sum(call.charged for call in done)
     data = {

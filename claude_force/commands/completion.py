@@ -1,6 +1,6 @@
 """`completion`: a script that teaches a shell the commands, options and names, made from the parser itself.
 
-What is fixed in such a script lies in `shell/`. Here are the facts that the parser knows, in each shell's words. A
+What is fixed in such a script lies in `data/shell`. Here are the facts that the parser knows, in each shell's words. A
 name is asked for when it is needed: the script calls `completion --names`, and trusts no character of the answer.
 """
 
@@ -13,6 +13,7 @@ from .. import models
 from ..frozen import dataclass
 from ..library import lookup, sources
 from ..records import Result
+from ..reports.table import quoted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -175,7 +176,7 @@ def _bash(tree: Command) -> str:
     for command in _all(tree):
         flags = " ".join(flag for option in command.options for flag in option.flags)
         below = " ".join(map(_last, command.below))
-        words.append(f"        {_quoted(command.name)}) commands=({below}) options=({flags}) ;;\n")
+        words.append(f"        {quoted(command.name)}) commands=({below}) options=({flags}) ;;\n")
         expected += [line for place, a in _places(command) if (line := _bash_case(command.name, place, a))]
     return (
         f"_claude_force_words() {{ # COMMAND, or return 1\n    case $1 in\n{''.join(words)}        *) return 1 ;;\n"
@@ -194,12 +195,12 @@ def _places(command: Command) -> Iterator[tuple[tuple[str, ...], Argument]]:
 def _bash_case(command: str, places: Iterable[str], argument: Argument) -> str:
     if not argument.takes:
         return ""
-    patterns = [_quoted(f"{command} {place}") for place in places]
+    patterns = [quoted(f"{command} {place}") for place in places]
     if argument.many and not argument.flags:
-        patterns = [f"{_quoted(f'{command} ')}[0-9]*"]
+        patterns = [f"{quoted(f'{command} ')}[0-9]*"]
     value = f"={' '.join(argument.choices)}" if argument.choices else argument.takes
     more = "+" if argument.many else ""
-    return f"        {' | '.join(patterns)}) expected={_quoted(value + more)} ;;\n"
+    return f"        {' | '.join(patterns)}) expected={quoted(value + more)} ;;\n"
 
 
 def _zsh(tree: Command) -> str:
@@ -213,10 +214,10 @@ def _zsh(tree: Command) -> str:
 
 def _zsh_function(command: Command) -> str:
     name = "_".join(["_claude_force", *command.name.split()])
-    specifications = [_quoted(text) for argument in command.arguments for text in _zsh_specifications(argument)]
+    specifications = [quoted(text) for argument in command.arguments for text in _zsh_specifications(argument)]
     if not command.below:
         return f"{name}() {{\n    _arguments -S \\\n        " + " \\\n        ".join(specifications) + "\n}\n"
-    below = [_quoted(f"{_escaped(_last(c), ':')}:{_escaped(c.summary, ':')}") for c in command.below]
+    below = [quoted(f"{_escaped(_last(c), ':')}:{_escaped(c.summary, ':')}") for c in command.below]
     lines = ["    local -a claude_force_below=(", *(f"        {entry}" for entry in below), "    )"]
     if not command.name:
         lines.append("    local -a claude_force_at")
@@ -277,11 +278,6 @@ def _fish_values(argument: Argument) -> str:
     fixed = {"files": "-F", "directories": "-f -a '(__fish_complete_directories)'", "text": "-f"}
     files = "-F" if argument.takes in {"workflows", "library"} else "-f"
     return required + fixed.get(argument.takes, f"{files} -a '(__claude_force_names {argument.takes})'")
-
-
-def _quoted(text: str) -> str:
-    """Quote for bash and zsh."""
-    return "'" + text.replace("'", "'\\''") + "'"
 
 
 def _fish_quoted(text: str) -> str:

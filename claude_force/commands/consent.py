@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from ..errors import ForceError, UsageError
+from . import given
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,6 +17,12 @@ if TYPE_CHECKING:
 def options(parser: ArgumentParser) -> None:
     """Add what answers the question beforehand."""
     parser.add_argument("--yes", action="store_true", help="do not ask")
+
+
+def prune_options(parser: ArgumentParser) -> None:
+    """Add the options of a command that removes what is older than `memory.retention_days`, or than is said."""
+    parser.add_argument("--older-than", type=given.days, metavar="DAYS", help="age in days (memory.retention_days)")
+    options(parser)
 
 
 def ask(what: str, workspace: Workspace) -> None:

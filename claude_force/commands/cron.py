@@ -173,4 +173,5 @@ def _example(workspace: Workspace) -> tuple[str, list[str]]:
 def _lacking(workflow: Workflow) -> list[str]:
     """Return a placeholder for the task, if it needs one, and for each input without a value."""
     inputs = [i.name for i in workflow.inputs if i.default is None] or implied_inputs(workflow)
-    return ['"TASK"'] * bool(workflow.task) + [f"--input {shlex.quote(name)}=VALUE" for name in inputs]
+    task = ['"TASK"'] if workflow.task else []
+    return task + [f"--input {shlex.quote(name)}=VALUE" for name in inputs]

@@ -1,4 +1,4 @@
-"""What the user gives a run: the task, attached files, inputs and limits, from arguments, files or stdin."""
+"""What the user gives a run: the task, attached files, inputs and options, from arguments, files or stdin."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def task_options(parser: ArgumentParser) -> None:
 
 
 def run_options(parser: ArgumentParser) -> None:
-    """Add the limits of a run."""
+    """Add the options of a run: its limits, how models are chosen, and what the cache is for."""
     parser.add_argument("--timeout", type=seconds, metavar="T", help=_TIMEOUT)
     routing = parser.add_mutually_exclusive_group()
     routing.add_argument("--auto-model", action="store_true", default=None, help="choose models by the task")
@@ -45,7 +45,7 @@ def run_options(parser: ArgumentParser) -> None:
 _TIMEOUT = "give up after so long, in seconds or as in 90s, 5m or 2h, with status 124"
 
 
-def limits(args: Namespace) -> dict[str, Any]:
+def context_options(args: Namespace) -> dict[str, Any]:
     """Return those of the options of `run_options` that `Engine.context` takes, as it takes them."""
     return {
         "timeout": args.timeout,

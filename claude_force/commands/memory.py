@@ -73,27 +73,22 @@ def _heading(session: Session) -> str:
     return one_line(f"session {session.id}: {told}")
 
 
-def stats_options(parser: ArgumentParser) -> None:
-    """Add nothing: the command takes no options of its own."""
-
-
 def stats(args: Namespace, workspace: Workspace) -> Result:
     """Show how often each agent succeeded, and which tasks were given more than once."""
     found = workspace.stores.memory.stats()
     agents = [(a["agent_name"], f"{a['sessions']:,}", f"{a['success_rate']:.1%}") for a in found["agents"]]
     tasks = [(task["task_hash"], f"{task['sessions']:,}", first_line(task["task"])) for task in found["repeated_tasks"]]
-    parts = [
-        f"{plural(found['sessions'], 'session')}, {found['success_rate']:.1%} successful",
-        agents and _listed(("AGENT", "SESSIONS", "RATE"), agents, workspace),
-        tasks and _listed(("HASH", "TIMES", "REPEATED TASK"), tasks, workspace),
-    ]
-    return Result({"schema_version": 1, **found}, "\n\n".join(part for part in parts if part))
+    parts = [f"{plural(found['sessions'], 'session')}, {found['success_rate']:.1%} successful"]
+    if agents:
+        parts.append(_listed(("AGENT", "SESSIONS", "RATE"), agents, workspace))
+    if tasks:
+        parts.append(_listed(("HASH", "TIMES", "REPEATED TASK"), tasks, workspace))
+    return Result({"schema_version": 1, **found}, "\n\n".join(parts))
 
 
 def prune_options(parser: ArgumentParser) -> None:
     """Add the options of `memory prune`."""
-    parser.add_argument("--older-than", type=given.days, metavar="DAYS", help="age in days (memory.retention_days)")
-    consent.options(parser)
+    consent.prune_options(parser)
 
 
 def prune(args: Namespace, workspace: Workspace) -> Result:

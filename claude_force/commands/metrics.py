@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from ..errors import ForceError, reason
+from ..models import usd
 from ..records import Result
 from ..reports.analytics import SCHEMA_VERSION
 from ..reports.table import money, plural, table
@@ -41,15 +42,11 @@ def rollup(args: Namespace, workspace: Workspace) -> Result:
         "schema_version": SCHEMA_VERSION,
         "success": True,
         "rolled_executions": done["executions"],
-        "rolled_cost": done["cost"] / 1e9,
+        "rolled_cost": usd(done["cost"]),
         "days": done["days"],
         "waiting_segments": done["waiting"],
     }
     return Result(data, streamed=True)
-
-
-def verify_options(parser: ArgumentParser) -> None:
-    """Add nothing: `metrics verify` takes no options of its own."""
 
 
 def verify(args: Namespace, workspace: Workspace) -> Result:
@@ -76,8 +73,8 @@ def _data(audit: Audit) -> dict[str, object]:
         of = dict(zip(COUNTERS, counters(row), strict=True))
         accounts[name.replace(" ", "_")] = {
             **{key: of[key] for key in ("executions", "successes", "tokens")},
-            "total_cost": of["cost"] / 1e9,
-            "saved_cost": of["saved"] / 1e9,
+            "total_cost": usd(of["cost"]),
+            "saved_cost": usd(of["saved"]),
         }
     return {
         "schema_version": SCHEMA_VERSION,
@@ -93,7 +90,7 @@ def _text(audit: Audit) -> str:
     rows = []
     for name, row in audit.accounts.items():
         of = dict(zip(COUNTERS, counters(row), strict=True))
-        rows.append((name, *(f"{of[key]:,}" for key in _SHOWN[:3]), *(f"${of[key] / 1e9:,.6f}" for key in _SHOWN[3:])))
+        rows.append((name, *(f"{of[key]:,}" for key in _SHOWN[:3]), *(f"${usd(of[key]):,.6f}" for key in _SHOWN[3:])))
     headings = tuple(key.upper() for key in _SHOWN)
     parts = [table(("ACCOUNT", *headings), rows, numbers=headings)]
     if audit.damaged:

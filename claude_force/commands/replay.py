@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from .. import models
+from .. import models, run_ids
 from ..errors import ForceError, UsageError
 from ..project import recording
-from ..project.recording import new_run_id
 from ..records import Result
 from ..running import cassette
 from ..running.tape import Tape
@@ -53,11 +52,11 @@ def replay(args: Namespace, workspace: Workspace) -> Result:
         return dry_run(plan, workspace.settings)
     workspace.wait = args.wait
     if args.swap or args.from_step:
-        run_id, limits = new_run_id(), {"from_step": args.from_step, **given.limits(args)}
-        limits["tape"] = _live(past, plan, run_id, workspace)
+        run_id, options = run_ids.new(), {"from_step": args.from_step, **given.context_options(args)}
+        options["tape"] = _live(past, plan, run_id, workspace)
     else:
-        run_id, limits = found.name, _offline(past, found.name)
-    outcomes, error = run.follow(plan, workspace, run_id, stop=False, **limits)
+        run_id, options = found.name, _offline(past, found.name)
+    outcomes, error = run.follow(plan, workspace, run_id, stop=False, **options)
     return run.report(plan, outcomes, error, workspace, run_id, None)
 
 

@@ -7,7 +7,7 @@ from ..frozen import replace
 from ..project.naming import default_model
 from ..project.router import router
 from ..records import Result, Step, Usage, Workflow
-from ..reports.table import amounts, table
+from ..reports.table import table, usd_amounts
 from ..routing import TIERS
 from ..running import plan as plans
 from . import given
@@ -97,7 +97,7 @@ def _facts(agent: str, found: Route, costs: Sequence[Mapping[str, Any]]) -> dict
 
 def _text(found: Route, costs: Sequence[Mapping[str, Any]], width: int) -> str:
     chosen = next(row for row in costs if row["chosen"])
-    column = amounts([None if row["estimated_cost"] is None else round(row["estimated_cost"] * 1e9) for row in costs])
+    column = usd_amounts(row["estimated_cost"] for row in costs)
     rows = [_row(row, amount, chosen) for row, amount in zip(costs, column, strict=True)]
     headings = ("MODEL", "TOKENS IN", "OUT", "COST", "AGAINST", "")
     why = "\n".join(f"  {reason}" for reason in found.reasons)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from contextlib import closing
 
+from .. import run_ids
 from ..errors import ForceError, Interrupted, UsageError
 from ..frozen import replace
 from ..project import recording
-from ..project.recording import new_run_id
 from ..records import EFFORTS, Result
 from ..reports.result import of_agent, of_workflow, verdict
 from ..reports.table import duration, money, plural
@@ -72,9 +72,9 @@ def agent(args: Namespace, workspace: Workspace) -> Result:
         return _dry_run(plan, workspace)
     screen = workspace.screen
     on_text = screen.write if screen.streams and not (args.no_stream or target or args.schema) else None
-    run_id = new_run_id()
+    run_id = run_ids.new()
     watch: dict[str, Any] = {"on_start": screen.board(plan).started} if screen.live else {}
-    context = workspace.engine.context(plan, run_id=run_id, on_text=on_text, **given.limits(args), **watch)
+    context = workspace.engine.context(plan, run_id=run_id, on_text=on_text, **given.context_options(args), **watch)
     with closing(run(plan, context)) as going:
         (outcome,) = going
     screen.close_board(stand=False)
@@ -134,11 +134,12 @@ def workflow(args: Namespace, workspace: Workspace) -> Result:
     if resumed:
         args = resumed.as_begun(args, workspace.screen.note)
     folder = targets.Folder(args.output, workspace.screen.warn) if args.output else None
-    run_id = resumed.journal.run_id if resumed else new_run_id()
-    limits = {"jobs": 1 if args.sequential else args.jobs, "from_step": args.from_step, **given.limits(args)}
+    run_id = resumed.journal.run_id if resumed else run_ids.new()
+    jobs = 1 if args.sequential else args.jobs
+    options = {"jobs": jobs, "from_step": args.from_step, **given.context_options(args)}
     if resumed:
-        limits["tape"] = resumed.tape(plan)
-    outcomes, error = follow(plan, workspace, run_id, folder=folder, stop=args.on_error != "continue", **limits)
+        options["tape"] = resumed.tape(plan)
+    outcomes, error = follow(plan, workspace, run_id, folder=folder, stop=args.on_error != "continue", **options)
     result = report(plan, outcomes, error, workspace, run_id, folder)
     if not folder and not workspace.screen.json:
         _tell_of_unprinted(plan, outcomes, error, workspace, run_id)
@@ -166,15 +167,15 @@ def _planned(args: Namespace, workspace: Workspace) -> tuple[Plan, Resumed | Non
 
 
 def follow(
-    plan: Plan, workspace: Workspace, run_id: str, *, folder: Folder | None = None, stop: bool = True, **limits: Any
+    plan: Plan, workspace: Workspace, run_id: str, *, folder: Folder | None = None, stop: bool = True, **options: Any
 ) -> tuple[list[Outcome], ForceError | None]:
     """Run `plan` before the user's eyes; return the steps' outcomes in the order of their ends, and what went wrong.
 
-    `stop` ends the run at the first failure; `limits` are those of `Engine.context`, which may
+    `stop` ends the run at the first failure; `options` are those of `Engine.context`, which may
     refuse them before anything is told of the run.
     """
     screen = workspace.screen
-    context = workspace.engine.context(plan, run_id=run_id, stop_on_error=stop, **limits)
+    context = workspace.engine.context(plan, run_id=run_id, stop_on_error=stop, **options)
     screen.note(f"run {run_id}: {plan.workflow.name}, {plural(len(plan.workflow.steps), 'step')}")
     ended: list[Outcome] = []
     with screen.board(plan) as board:

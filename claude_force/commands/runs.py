@@ -12,6 +12,7 @@ from ..records import Result
 from ..reports import run_report
 from ..reports.result import of_step, verdict
 from ..reports.table import plural
+from ..run_ids import is_id
 from ..stores import runs
 from ..stores.transcript import FILE, outcomes, read, workflow
 from . import consent, given
@@ -102,8 +103,7 @@ def diff(args: Namespace, workspace: Workspace) -> Result:
 
 def prune_options(parser: ArgumentParser) -> None:
     """Add the options of `runs prune`."""
-    parser.add_argument("--older-than", type=given.days, metavar="DAYS", help="age in days (memory.retention_days)")
-    consent.options(parser)
+    consent.prune_options(parser)
 
 
 def prune(args: Namespace, workspace: Workspace) -> Result:
@@ -133,7 +133,7 @@ def find(spelling: str, workspace: Workspace, secret: Secret) -> Path:
 
 def _of_one_agent(run_id: str, workspace: Workspace) -> UsageError | None:
     """Return the error that a run has no journal because it was one of a single agent, None if it is not known so."""
-    session = workspace.stores.memory.of_run(run_id) if runs.is_id(run_id) else None
+    session = workspace.stores.memory.of_run(run_id) if is_id(run_id) else None
     if session is None or session.metadata.get("workflow"):
         return None
     told = f"run {run_id} was one of the agent {session.agent_name} alone"

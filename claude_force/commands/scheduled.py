@@ -12,7 +12,6 @@ from argparse import ArgumentTypeError, Namespace
 from contextlib import ExitStack, contextmanager
 from functools import wraps
 from itertools import count
-from threading import Event
 
 from ..errors import Busy, ForceError, Interrupted, TimedOut, UsageError, reason
 from ..files import locked, private_directory
@@ -171,7 +170,12 @@ def _hold_off(jitter: float | None, end: float | None, workspace: Workspace) -> 
         raise _late("before the run began")
     if workspace.screen.verbose:
         workspace.screen.note(f"starting in {duration(seconds)}")
-    Event().wait(seconds)
+    _pause(seconds)
+
+
+def _pause(seconds: float) -> None:
+    """Sleep, and end early only by a signal: the lock of another process tells nobody that it is free."""
+    time.sleep(seconds)
 
 
 def _limited(args: Namespace, end: float | None) -> Namespace:
@@ -208,7 +212,7 @@ def _alone(workflow: str, workspace: Workspace, end: float | None, *, wait: bool
             workspace.screen.note(f"{_running(workflow, since)}; waiting for it to end")
         if end is not None and time.monotonic() >= end:
             raise _late(f"while another process was running '{workflow}'")
-        Event().wait(_LOOK_SECONDS if end is None else min(_LOOK_SECONDS, max(end - time.monotonic(), 0)))
+        _pause(_LOOK_SECONDS if end is None else min(_LOOK_SECONDS, max(end - time.monotonic(), 0)))
 
 
 @contextmanager

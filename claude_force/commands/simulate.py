@@ -7,9 +7,9 @@ import tempfile
 from argparse import Namespace
 from pathlib import Path
 
+from .. import run_ids
 from ..errors import UsageError, reason
 from ..frozen import replace
-from ..project.recording import new_run_id
 from ..project.workspace import Workspace
 from ..records import Result
 from ..simulator import FAULTS, Behaviour, Simulator, parse_latency, serve_forever
@@ -99,7 +99,7 @@ def _shown(project: Path, simulator: Simulator, workspace: Workspace) -> Result:
 
 def _run_once(inside: Workspace) -> Result:
     plan = inside.plan(inside.workflow("code-quality-check"), "", given={"files": "src/**/*.py"})
-    run_id = new_run_id()
+    run_id = run_ids.new()
     outcomes, error = run.follow(plan, inside, run_id)
     return run.report(plan, outcomes, error, inside, run_id, None)
 

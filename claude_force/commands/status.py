@@ -8,9 +8,9 @@ from calendar import timegm
 from ..errors import ForceError, NotFound, reason
 from ..frozen import dataclass
 from ..project import recording
-from ..records import Result
+from ..records import Result, iso_seconds
 from ..reports.standing import Standing, standings
-from ..reports.table import amounts, duration, plural, table
+from ..reports.table import duration, plural, table, usd_amounts
 from . import given
 from .scheduled import is_running, lock_file
 from .troubles import troubles
@@ -163,7 +163,7 @@ def _facts(row: _Row) -> dict[str, Any]:
     return {
         "workflow": row.name,
         "state": row.state,
-        "running_since": row.running and _iso(row.running),
+        "running_since": row.running and iso_seconds(row.running),
         "stale": row.overdue,
         "last_run": _run(standing.last, row.now),
         "last_success": _run(standing.success, row.now),
@@ -175,14 +175,14 @@ def _run(run: Run | None, now: float) -> dict[str, Any] | None:
     if run is None:
         return None
     seconds = _seconds(run)
-    facts = {"run_id": run.run_id, "status": run.status, "finished": _iso(seconds)}
+    facts = {"run_id": run.run_id, "status": run.status, "finished": iso_seconds(seconds)}
     return facts | {"age_seconds": round(max(now - seconds, 0)), "estimated_cost": run.cost}
 
 
 def _text(rows: Sequence[_Row], workspace: Workspace) -> str:
     if not rows:
         return "no workflow has run yet"
-    costs = amounts([_nanodollars(row.standing.last) for row in rows])
+    costs = usd_amounts(row.standing.last.cost if row.standing.last else 0 for row in rows)
     width = workspace.screen.page
     when = _when if width >= _WIDE else _ago
     cells = [
@@ -197,10 +197,6 @@ def _text(rows: Sequence[_Row], workspace: Workspace) -> str:
     ]
     headings = ("WORKFLOW", "STATE", "LAST SUCCESS", "LAST FAILURE", "LAST COST")
     return table(headings, cells, width=width, numbers=("LAST COST",), texts=("WORKFLOW",))
-
-
-def _nanodollars(run: Run | None) -> int | None:
-    return 0 if run is None else None if run.cost is None else round(run.cost * 1e9)
 
 
 def _when(run: Run | None, now: float) -> str:
@@ -226,7 +222,3 @@ def _age(seconds: float) -> str:
 def _seconds(run: Run) -> float:
     """Return the end of a run in seconds since the epoch."""
     return timegm(time.strptime(run.finished[:19], "%Y-%m-%dT%H:%M:%S"))
-
-
-def _iso(seconds: float) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))

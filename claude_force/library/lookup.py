@@ -198,8 +198,8 @@ def _bad_limit(path: Path, document: Document) -> Iterator[Problem]:
 
 
 def _agent(path: Path, source: str, document: Document, name: str | None = None) -> Agent:
-    for problem in faults("agent", path, document):
-        raise _invalid(problem)
+    if fault := next(faults("agent", path, document), None):
+        raise _invalid(fault)
     model, limit = setting(document, "model"), setting(document, "max_tokens", "max-tokens")
     return Agent(
         name=name or _name("agent", path, document) or path.stem,
@@ -217,8 +217,8 @@ def _agent(path: Path, source: str, document: Document, name: str | None = None)
 
 
 def _skill(path: Path, source: str, document: Document) -> Skill:
-    for problem in faults("skill", path, document):
-        raise _invalid(problem)
+    if fault := next(faults("skill", path, document), None):
+        raise _invalid(fault)
     return Skill(_name("skill", path, document), _description(document), document.body.strip(), source, path)
 
 

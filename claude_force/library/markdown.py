@@ -53,8 +53,7 @@ _ESCAPES = dict(zip('0abt\tnvfre "/\\N_LP', '\0\a\b\t\t\n\v\f\r\x1b "/\\\x85\xa0
 class Document:
     """A text taken apart: its fields, the line of each, the body and its first line, and what is not sound.
 
-    A field is a string, or a list of strings; a nested mapping is its own text. Lines count from 1; a
-    problem is a line and a sentence.
+    A field is a string or a list of them; a nested mapping is its own text. Lines count from 1, problems have theirs.
     """
 
     fields: Mapping[str, str | list[str]]
@@ -95,17 +94,17 @@ def parse(text: str) -> Document:
     return Document(fields, "\n".join(lines[last + 1 :]), places, last + 2, tuple(problems))
 
 
-def as_list(value: str | list[str], *, spaces: bool = False) -> list[str]:
-    """Return the entries of a list, or of a string with commas outside parentheses, or also spaces, between them."""
+def as_list(value: str | list[str]) -> list[str]:
+    """Return the entries of a list, or of a string with commas outside parentheses between them."""
     if isinstance(value, list):
         return [entry for entry in value if entry]
     if "(" not in value and ")" not in value:
-        return [entry for part in value.split(",") for entry in (part.split() if spaces else [part.strip()]) if entry]
+        return [entry for part in value.split(",") if (entry := part.strip())]
     depth, cuts = 0, [-1]
     for place, sign in enumerate(value):
         if sign in "()":
             depth = max(0, depth + (1 if sign == "(" else -1))
-        elif depth == 0 and (sign == "," or (spaces and sign.isspace())):
+        elif depth == 0 and sign == ",":
             cuts.append(place)
     pairs = zip(cuts, [*cuts[1:], len(value)], strict=True)
     return [entry for start, end in pairs if (entry := value[start + 1 : end].strip())]
@@ -261,7 +260,8 @@ def _value(name: str, style: str, raw: str, *, sound: bool) -> str | list[str]:
         raw = re.sub(r"(?m)^[ \t]*+#.*$", "", raw)
     elif style != "nested" and name not in _PROSE:  # only prose goes on at the margin
         raw = re.split(r"\n(?=[^ \t\n])", raw, maxsplit=1)[0]
-    return (_nested if style == "nested" else _scalar)(raw, comments=sound and name not in _PROSE)
+    decode = _nested if style == "nested" else _scalar
+    return decode(raw, comments=sound and name not in _PROSE)
 
 
 def _scalar(raw: str, *, comments: bool = False) -> str:

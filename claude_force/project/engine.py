@@ -6,11 +6,11 @@ import os
 import time
 from threading import Lock
 
-from .. import pools
+from .. import pools, run_ids
 from ..frozen import replace
 from ..running.context import RunContext
 from ..workflow import dag
-from .recording import new_run_id, new_tape, recorder
+from .recording import new_tape, recorder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class Engine:
             cached = {"cache": use_cache and settings.cache_enabled, "no_cache": not use_cache, "refresh": refresh}
             stops = wishes.get("stop_on_error", True)
             _label(tape, pool, **cached, from_step=from_step, max_cost=max_cost, stop_on_error=stops)
-        spending = stores.spending(run_id or new_run_id(), max_cost)
+        spending = stores.spending(run_id or run_ids.new(), max_cost)
         context = RunContext(
             connect=lambda: self.transport,
             abort=self.abort,

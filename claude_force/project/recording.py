@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import time
 from functools import cache
 
 from .. import models
@@ -59,7 +57,7 @@ def journal(workspace: Workspace, run_id: str) -> Journal:
 
 
 def secret(workspace: Workspace) -> Secret:
-    """Return what reads the user's secret, once, when it is first needed: it seals journals, and tells one's own."""
+    """Return what gives the user's secret, by which journals are sealed, and reads it when it is first called."""
     from ..secret import user_secret  # reading commands without a journal need no secret
 
     return cache(lambda: user_secret(workspace.home))
@@ -97,10 +95,3 @@ def _measure(workspace: Workspace, outcome: Outcome, workflow: str | None, run_i
         Metrics(workspace.state / "metrics").append(told)
     except OSError as error:
         workspace.screen.warn(f"this execution is not in the metrics: {reason(error)}")
-
-
-def new_run_id() -> str:
-    """Return an id for a run that sorts by the time of its start."""
-    now = time.time()
-    stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime(now))
-    return f"{stamp}{int(now * 1000) % 1000:03}-{os.urandom(3).hex()}"

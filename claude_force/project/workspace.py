@@ -118,7 +118,7 @@ class Workspace:
         return lookup.shelf("project", self.state, boundary=self.state.parent), user, lookup.bundled_shelf()
 
     def agent(self, name: str, read: lookup.Read = lookup.catalogue) -> Agent:
-        """Return the agent called `name`, with what `claude.json` says of it; `read` is that of `library.find_agent`.
+        """Return the agent called `name`, with what `claude.json` says of it; `read` is that of `lookup.find_agent`.
 
         Raises NotFound, and ValidationError for a file that is wrong.
         """
@@ -143,7 +143,7 @@ class Workspace:
         return replace(agent, **changes) if changes else agent
 
     def skill(self, name: str, read: lookup.Read = lookup.catalogue) -> Skill:
-        """Return the skill called `name`; `read` is that of `library.find_agent`.
+        """Return the skill called `name`; `read` is that of `lookup.find_skill`.
 
         Raises NotFound, and ValidationError for a file that is wrong.
         """
@@ -152,8 +152,8 @@ class Workspace:
     def workflow(self, name: str) -> Workflow:
         """Return the workflow called `name`, or the one in the file `name` if it is a path; raises UsageError."""
         found, wrong = self.examine(name)
-        for error in wrong:
-            raise error
+        if wrong:
+            raise wrong[0]
         return found
 
     def examine(self, name: str) -> tuple[Workflow, list[ValidationError]]:

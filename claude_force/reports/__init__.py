@@ -1,1 +1,1 @@
-"""Text for people made of what the parts know: tables, timelines, graphs. Pure: nothing here prints."""
+"""What is told of runs and executions: tables, timelines, graphs. Nothing here prints; some read what stores keep."""

@@ -12,11 +12,11 @@ from ..models import usd
 from ..records import Usage
 from ..stores import histogram
 from ..stores.tally import COUNTERS, counters
-from .table import amounts, duration, plural, table
+from .table import duration, plural, table, usd_amounts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
     from typing import Any
 
     from ..models import Prices
@@ -114,21 +114,24 @@ def summary_text(data: Mapping[str, Any], *, width: int, blocks: bool) -> str:
     if not data["executions"]:
         return "no executions"
     default = data["default_model"]
-    about = default["total_cost"]
-    same = f"; the same on the default model, {default['model']}, would have cost about {cents(about)}"
-    instead = "" if about is None else same
-    unpriced = f"; {plural(data['unpriced_executions'], 'execution')} of unknown price" * bool(
-        data["unpriced_executions"]
+    (cost,), (saved,), (about,) = (
+        usd_amounts([amount]) for amount in (data["total_cost"], data["saved_cost"], default["total_cost"])
     )
+    if default["total_cost"] is not None:
+        cost += f"; the same on the default model, {default['model']}, would have cost about {about}"
+    if data["unpriced_executions"]:
+        cost += f"; {plural(data['unpriced_executions'], 'execution')} of unknown price"
+    tokens = f"{data['total_tokens']:,}"
     written, read = data["cache_creation_input_tokens"], data["cache_read_input_tokens"]
-    prompt_cache = f"; {read:,} read from the API's prompt cache, {written:,} written to it" * bool(written or read)
+    if written or read:
+        tokens += f"; {read:,} read from the API's prompt cache, {written:,} written to it"
     times = ", ".join(f"{p} {milliseconds(data[f'{p}_ms'])}" for p in ("p50", "p95", "p99"))
     lines = [
         ("executions", f"{data['executions']:,}, {percent(data['success_rate'])} successful"),
         ("time", f"mean {milliseconds(data['average_execution_time_ms'])}, {times}"),
-        ("cost", f"{cents(data['total_cost'])}{instead}{unpriced}"),
-        ("cache", f"{percent(data['cache_hit_rate'])} hits, {cents(data['saved_cost'])} saved"),
-        ("tokens", f"{data['total_tokens']:,}{prompt_cache}"),
+        ("cost", cost),
+        ("cache", f"{percent(data['cache_hit_rate'])} hits, {saved} saved"),
+        ("tokens", tokens),
         ("errors", ", ".join(f"{error} {count:,}" for error, count in data["errors"].items())),
     ]
     head = "\n".join(f"{name:<10}  {text}" for name, text in lines if text)
@@ -192,7 +195,7 @@ _MIXES = (("top_agents", "agent"), ("models", "model"))
 
 def mix_table(rows: Rows, kind: str, *, width: int, blocks: bool) -> str:
     """Return a table of `rows` with a bar for the share of each."""
-    column = all_cents(row["total_cost"] for row in rows)
+    column = usd_amounts(row["total_cost"] for row in rows)
     cells = [
         (
             row[kind] or "none",
@@ -228,19 +231,9 @@ def milliseconds(span: float | None) -> str:
     return "-" if span is None else duration(span / 1000)
 
 
-def cents(amount: float | None) -> str:
-    """Return an amount in USD for people."""
-    return all_cents([amount])[0]
-
-
-def all_cents(column: Iterable[float | None]) -> list[str]:
-    """Return the amounts in USD of a column for people, with one number of decimals."""
-    return amounts([None if amount is None else round(amount * 1e9) for amount in column])
-
-
 def with_amounts(rows: Rows) -> Iterator[tuple[Mapping[str, Any], str, str]]:
     """Yield each row with what it saved and what it cost."""
-    columns = (all_cents(row[key] for row in rows) for key in ("saved_cost", "total_cost"))
+    columns = (usd_amounts(row[key] for row in rows) for key in ("saved_cost", "total_cost"))
     return zip(rows, *columns, strict=True)
 
 

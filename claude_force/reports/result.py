@@ -54,7 +54,7 @@ def of_workflow(
         "execution_order": [o.step for o in ran],
         "census": census(workflow, by_step),
         "total_time_seconds": round(max((o.finished for o in outcomes), default=0.0), 3),
-        "critical_path_seconds": round(critical_path(workflow, by_step), 3),
+        "critical_path_seconds": round(critical_path(workflow, by_step)[0], 3),
         "estimated_cost": usd(cost(by_step)),
         "saved_cost": usd(sum(o.saved or 0 for o in outcomes)),
         "prompt_cache_saved": usd(prompt_cache_saved(outcomes, prices or {})),

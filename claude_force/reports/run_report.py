@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from ..models import usd
 from ..records import STATUSES
-from ..workflow.dag import order
 from . import timeline
 from .result import of_step, of_workflow
-from .table import amounts, duration, money, table
+from .table import amounts, duration, money, table, usd_amounts
 from .why import change_facts, changes, diff, diff_lines
 
 TYPE_CHECKING = False
@@ -58,7 +57,8 @@ def run_facts(
     by_step = {o.step: o for o in outcomes}
     result = of_workflow(workflow, outcomes, summary.run_id, error)
     costs = {"estimated_cost": usd(summary.cost), "saved_cost": usd(summary.saved)}
-    standing = {"began": summary.began, "status": summary.status, "critical_path": critical_path(workflow, by_step)}
+    _, path = timeline.critical_path(workflow, by_step)
+    standing = {"began": summary.began, "status": summary.status, "critical_path": path}
     return result | costs | {"success": summary.status == "ok"} | standing
 
 
@@ -67,8 +67,7 @@ def run_text(
 ) -> str:
     """Return a run in full: its course, its steps, and its critical path."""
     by_step = {o.step: o for o in outcomes}
-    path = critical_path(workflow, by_step)
-    seconds = timeline.critical_path(workflow, by_step)
+    seconds, path = timeline.critical_path(workflow, by_step)
     began = summary.began[:19].replace("T", " ")
     counts = timeline.census(workflow, by_step)
     parts = [
@@ -79,17 +78,6 @@ def run_text(
         timeline.census_line(counts, summary.cost, summary.saved, summary.seconds, summary.run_id),
     ]
     return "\n\n".join(part for part in parts if part)
-
-
-def critical_path(workflow: Workflow, outcomes: Mapping[str, Outcome]) -> list[str]:
-    """Return the steps whose times add up to the longest sum along dependencies, in their order."""
-    dependencies = {step.id: step.dependencies for step in workflow.steps}
-    paths: dict[str, tuple[float, list[str]]] = {}
-    for step_id in order(workflow):
-        before = max((paths[d] for d in dependencies[step_id]), default=(0.0, []))
-        took = outcomes[step_id].seconds if step_id in outcomes else 0.0
-        paths[step_id] = before[0] + took, [*before[1], *([step_id] if took else [])]
-    return max(paths.values(), default=(0.0, []))[1]
 
 
 def _steps_table(workflow: Workflow, outcomes: Mapping[str, Outcome], width: int) -> str:
@@ -172,11 +160,7 @@ def _side_line(name: str, summary: Summary) -> str:
 def _difference_row(step: Mapping[str, Any]) -> tuple[str, ...]:
     sides = [step["a"], step["b"]]
     statuses = [side["status"] if side else "-" for side in sides]
-    amounts = [_dollars(side["estimated_cost"]) if side else "-" for side in sides]
+    amounts = [usd_amounts([side["estimated_cost"]])[0] if side else "-" for side in sides]
     changed = [change["part"] for change in step["changes"]] + [f"item {item}" for item in step["items_changed"]]
     same = "same" if step["same_output"] else "differs"
     return step["step"], *statuses, same if all(sides) else "-", *amounts, ", ".join(changed)
-
-
-def _dollars(amount: float | None) -> str:
-    return money(None if amount is None else round(amount * 1e9))

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import os
 import re
+from itertools import islice
 from json import loads
 
 from ..frozen import dataclass
 from ..records import iso
+from ..run_ids import began, is_id
 from ..stores import runs
 from ..stores.metrics import records
 from ..stores.rollups import Rollups
@@ -29,12 +31,13 @@ if TYPE_CHECKING:
 _BLOCK_BYTES = 1 << 18
 _LONGEST_BYTES = 1 << 20
 """Of a line: a thousand times one of ours."""
+_NEWEST = 100
+"""Runs whose journals are looked at for what no line tells of."""
 _SKEW_SECONDS = 300
 """So far ahead of this clock another machine's may be that shares the directory."""
 _WORKFLOW = re.compile(rb'"workflow_id": ?("(?>(?:[^"\\\n]+|\\.)*)")')
 _RUN = re.compile(rb'"run_id": ?"([^"\\]*)"')
 _FAILURE = re.compile(rb'"success": ?false')
-_START = re.compile(r"(\d{4})(\d\d)(\d\d)-(\d\d)(\d\d)(\d\d)\d{3}-[0-9a-f]{6}")
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,8 @@ def standings(
         for block in _backwards(view.live, 0) if view.live else ():
             search.close(since=search.take(block))
     search.close(since="")
+    for workflow, run in _without_lines(state / "runs", secret):
+        search.note(workflow, run)
     return search.found
 
 
@@ -92,7 +97,7 @@ class _Open:
     def __init__(self, workflow: str, run_id: str, stamp: str) -> None:
         self.workflow = workflow
         self.run_id = run_id
-        self.began = _began(run_id) or stamp
+        self.began = began(run_id) or stamp
         self.finished = ""
         self.cost: float | None = 0.0
 
@@ -150,11 +155,11 @@ class _Search:
         """Judge the runs that began after `since`: no more of their lines can follow."""
         for key in [key for key, run in self._open.items() if run.began > since or not since]:
             run = self._open.pop(key)
-            journal = self._journals / run.run_id if _began(run.run_id) else None
+            journal = self._journals / run.run_id if is_id(run.run_id) else None
             if journal and runs.is_foreign(journal, self._secret):
                 self._left_out("foreign", run.run_id)
             else:
-                self._note(run.workflow, self._ended(run, journal))
+                self.note(run.workflow, self._ended(run, journal))
 
     def _telling(self, block: bytes) -> list[bytes]:
         """Return the lines of workflows of which more is to be known; once only failures are, those of failures."""
@@ -184,11 +189,19 @@ class _Search:
             status = told.status  # a run that failed, and was resumed since, is what became of it in the end
         return Run(run.run_id, run.finished, status, run.cost)
 
-    def _note(self, workflow: str, run: Run) -> None:
+    def note(self, workflow: str, run: Run) -> None:
+        """Take in a run that has ended."""
         old = self.found.get(workflow, Standing())
         success = _later(old.success, run) if run.status == "ok" else old.success
         failure = _later(old.failure, run) if run.status in {"failed", "interrupted"} else old.failure
         self.found[workflow] = Standing(_later(old.last, run), success, failure)
+
+
+def _without_lines(journals: Path, secret: Secret) -> Iterator[tuple[str, Run]]:
+    """Yield workflow and run of the newest runs that failed because all of their steps were skipped."""
+    for told in islice(runs.summaries(journals, secret=secret), _NEWEST):
+        if told.status == "failed" and {how for how, count in told.counts.items() if count} == {"skipped"}:
+            yield told.workflow, Run(told.run_id, told.began.removesuffix("Z"), told.status, 0.0)
 
 
 def _later(one: Run | None, other: Run) -> Run:
@@ -203,12 +216,6 @@ def _place(run: Run) -> tuple[bool, str, str]:
 def _exact(timestamp: str, stamp: str) -> str:
     """Return the whole second `stamp` of a `timestamp` with its fraction, as those of ours have one."""
     return timestamp[:-1] if timestamp[:-1].startswith(f"{stamp}.") and timestamp.endswith("Z") else stamp
-
-
-def _began(run_id: str) -> str:
-    """Return when a run began, which its id tells; nothing if it is not one of ours."""
-    match = _START.fullmatch(run_id)
-    return "{}-{}-{}T{}:{}:{}".format(*match.groups()) if match else ""
 
 
 def _of(line: bytes) -> bytes | None:

@@ -73,6 +73,13 @@ def amounts(column: Sequence[int | None]) -> list[str]:
     return ["unknown" if amount is None else _dollars(amount, decimals) for amount in column]
 
 
+def usd_amounts(column: Iterable[float | None]) -> list[str]:
+    """Return the amounts of a column as `amounts` does; they are USD."""
+    from ..models import nanodollars  # 1 ms, for tables of money alone
+
+    return amounts([None if amount is None else nanodollars(amount) for amount in column])
+
+
 def duration(seconds: float) -> str:
     """Return a time span in its two largest units, or in one below a minute; 11 characters up to four days."""
     if seconds < 0.9995:
@@ -95,9 +102,9 @@ def one_line(text: str) -> str:
     return clean(text).translate(_LINE_BREAKS)
 
 
-def quoted(path: object) -> str:
-    """Return a path as a shell takes it, whatever its name is made of."""
-    return "'" + str(path).replace("'", "'\\''") + "'"
+def quoted(word: object) -> str:
+    """Return a path, or another word, as a POSIX shell takes it, whatever it is made of."""
+    return "'" + str(word).replace("'", "'\\''") + "'"
 
 
 def plural(count: int, thing: str) -> str:

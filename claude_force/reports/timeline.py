@@ -41,15 +41,18 @@ def _bar(outcome: Outcome, total: float, names: int, room: int, mark: str) -> st
     return f"{name}{' ' * (names - columns(name))}  {bar} {took:>11}  {cost:>9}".rstrip()
 
 
-def critical_path(workflow: Workflow, outcomes: Mapping[str, Outcome]) -> float:
-    """Return the longest sum of step times, in seconds, along dependencies: no number of jobs can beat it."""
+def critical_path(workflow: Workflow, outcomes: Mapping[str, Outcome]) -> tuple[float, list[str]]:
+    """Return the longest sum of step times, in seconds, along dependencies, and the steps that took them, in order.
+
+    No number of jobs can beat that time.
+    """
     dependencies = {step.id: step.dependencies for step in workflow.steps}
-    ends: dict[str, float] = {}
+    paths: dict[str, tuple[float, list[str]]] = {}
     for step_id in order(workflow):
-        outcome = outcomes.get(step_id)
-        took = outcome.seconds if outcome else 0.0
-        ends[step_id] = took + max((ends[d] for d in dependencies[step_id]), default=0.0)
-    return max(ends.values(), default=0.0)
+        before, steps = max((paths[d] for d in dependencies[step_id]), default=(0.0, []))
+        took = outcomes[step_id].seconds if step_id in outcomes else 0.0
+        paths[step_id] = before + took, [*steps, step_id] if took else steps
+    return max(paths.values(), default=(0.0, []))
 
 
 def census(workflow: Workflow, outcomes: Mapping[str, Outcome]) -> dict[str, int]:
@@ -103,8 +106,11 @@ def census_line(
     """Return the line that ends a run; `prompt_cache` is that of `prompt_cache_line`."""
     ended = ", ".join(f"{counts[s]} {s}" for s in STATUSES if counts[s])
     parts = [f"{plural(counts['planned'], 'step')}: {ended or 'none run'}", duration(seconds), money(spent)]
-    optional = [f"saved {money(saved)}"] * bool(saved) + [prompt_cache] * bool(prompt_cache)
-    return "; ".join([*parts, *optional, f"run {run_id}"])
+    if saved:
+        parts.append(f"saved {money(saved)}")
+    if prompt_cache:
+        parts.append(prompt_cache)
+    return "; ".join([*parts, f"run {run_id}"])
 
 
 def parallel_line(outcomes: Sequence[Outcome], seconds: float) -> str:

@@ -59,7 +59,7 @@ def weigh(reading: Reading) -> Weight:
 def features(reading: Reading) -> dict[str, int]:
     """Return what counts in `reading`, and how often: the keys of `points.json`."""
     counted = {f"sign {name}": min(len(cues), MOST) for name, cues in reading.signs.items()}
-    trade = [f"trade {reading.trade}"] * bool(reading.trade)
+    trade = [f"trade {reading.trade}"] if reading.trade else []
     return counted | dict.fromkeys([*trade, *(f"shape {name}" for name in reading.shapes)], 1)
 
 
@@ -78,7 +78,9 @@ def dangers(reading: Reading) -> tuple[str, ...]:
     grave = [name for name in heaviest if signs[name]["for"] == "harm"]
     doubtful = [name for name in heaviest if table[f"sign {name}"][1] > 0]
     cues = dict.fromkeys(cue for name in grave or doubtful for cue in reading.signs[name])
-    return tuple(cues) or (reading.trade,) * bool(reading.trade) or reading.shapes[:1]
+    if cues:
+        return tuple(cues)
+    return (reading.trade,) if reading.trade else reading.shapes[:1]
 
 
 def _sentence(name: str, moved: int, reading: Reading) -> str:

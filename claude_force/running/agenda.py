@@ -30,7 +30,7 @@ class Agenda:
     def __init__(
         self, plan: Plan, *, now: Callable[[], float], warn: Callable[[str], object], stop_on_error: bool
     ) -> None:
-        """`now` gives seconds since the run began; with `stop_on_error` a failure leaves closed what is not open."""
+        """`now` gives seconds since the run began; with `stop_on_error`, after a failure no further step is opened."""
         self.outcomes: dict[str, Outcome] = {}
         """How steps ended that the consumer has seen."""
         self.stopped = ""

@@ -65,7 +65,9 @@ def asking(call: Call, plan: Plan, outcomes: Mapping[str, Outcome], tape: Tape |
 def recalled(call: Call, tape: Tape, finished: float) -> Outcome | None:
     """Return the outcome that the journal has for a call that was asked the same way before."""
     then = tape.recall(call.job.step.id, call.parts)
-    return then and outcome(
+    if then is None:
+        return None
+    return outcome(
         call,
         "cached",
         finished,
@@ -101,7 +103,7 @@ def answered(call: Call, reply: Reply, finished: float, *, prices: Prices, cache
 
 def failed(call: Call, error: ForceError, finished: float) -> Outcome:
     """Return the outcome of a call that `error` ended."""
-    # what forbids to try again knows of no earlier try, the failure before it does
+    # an error raised instead of a retry has no attempts; the failure in its `__context__` does
     attempts = error.attempts or getattr(error.__context__, "attempts", 0)
     model = call.request.model if call.request else None
     return outcome(call, "failed", finished, error=error, model=model, attempts=attempts)

@@ -12,8 +12,8 @@ from ..answers.schema import wire
 from ..errors import NotFound, ValidationError
 from ..frozen import fields, replace
 from ..models import Model, all_models
-from ..records import Agent, Document, Skill, Step, Workflow, canonical, digest
-from ..stores.transcript import plan_files
+from ..records import Agent, Document, Skill, Step, Workflow, canonical
+from ..stores.transcript import keeping, plan_files
 from .material import own_inputs
 from .plan import Item, Job, Plan
 
@@ -34,12 +34,7 @@ _TEXTS = ("task", "when", "schema")
 def of_plan(plan: Plan) -> tuple[Entry, dict[str, str]]:
     """Return `plan` as data, and by digest the texts that it names."""
     texts: dict[str, str] = {}
-
-    def named(text: str) -> str:
-        name = digest(text)
-        texts[name] = text
-        return name
-
+    named = keeping(texts)
     source = plan.workflow
     agents = {job.agent.name: job.agent for job in plan.jobs.values()}
     skills = {skill.name: skill for job in plan.jobs.values() for skill in job.skills}

@@ -40,8 +40,8 @@ _LARGEST_BYTES = 16 << 20
 def of(plans: Iterable[Plan], *, skills: Iterable[Skill] = (), default_model: str) -> Lock:
     """Return the lock of all that `plans` use, and of `skills` besides.
 
-    `default_model` is the id of the one that holds where nothing names another. `also` is for the names of what was
-    locked though it is not the project's own.
+    `default_model` is the id of the one that holds where nothing names another. The list `also` is returned empty:
+    it is the caller's, for the names of what is locked though it is not the project's own.
     """
     kinds: dict[str, Entries] = {kind: {} for kind in KINDS}
     kinds["skills"] = {skill.name: _entry(skill, Skill, _SKILL) for skill in skills}

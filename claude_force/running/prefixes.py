@@ -107,10 +107,10 @@ def saving(prefix: Prefix, prices: Prices) -> int | None:
 class PrefixScheduler:
     """Which shared prefixes are being written and which can be read; used by the thread of one run alone.
 
-    A call waits for another that writes what it could read, if that is cheaper and the run need not end later: it has
-    a shorter path ahead than some call under way, or none longer than the one that it waits for. Where the paths are
-    equally long, a run can end later by the time to one answer's beginning, and by no more than twice what that
-    usually takes; then, and after a failure, the others go.
+    A call waits for another that writes what it could read, if reading is cheaper. It waits where its path ahead is
+    shorter than that of some call under way: the run does not end later. It waits too where its path is no longer than
+    that of the call it waits for: the run can end later by the time to the beginning of one answer. It waits for no
+    more than twice what that usually takes, and no longer than until that call fails.
     """
 
     def __init__(

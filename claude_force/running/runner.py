@@ -22,7 +22,7 @@ from . import calls
 from .agenda import Agenda
 from .calls import Call
 from .prefixes import PrefixScheduler, marked, shared
-from .spending import Reservations, is_unbilled
+from .spending import Reservations, dollars, is_unbilled
 from .values import sources, value_of
 from .verdict import remedy
 
@@ -119,7 +119,10 @@ class _Course:
         """Hand ready calls to the pool while there is room."""
         behind, self.behind = self.behind, []
         for call in behind:
-            (self.behind.append if self.prefixes.waits(call.job.step.id) else self.push)(call)
+            if self.prefixes.waits(call.job.step.id):
+                self.behind.append(call)
+            else:
+                self.push(call)
         while self.ready and len(self.in_flight) < self.context.jobs and not self.agenda.stopped:
             if self.decided and self.decided[-1].error:
                 return  # the consumer hears of it first: it may end the run, of which there may be thousands of calls
@@ -204,7 +207,9 @@ class _Course:
 
     def charge(self, call: Call, cost: int | None, *, certain: bool = True) -> None:
         """Put what a call cost in the place of what was set aside for it, and try again what was held for that."""
-        self.reservations.settle(call.id, cost, certain=certain)
+        if doubtful := self.reservations.settle(call.id, cost, certain=certain):
+            told = f"{call.name}: perhaps billed, so {dollars(doubtful)} is charged; see claude-force budget show"
+            self.context.on_notice(told)
         while self.held:
             self.push(self.held.pop())
 
@@ -241,8 +246,10 @@ class _Course:
         if cache is None or not call.key or anew or not self.may_share(call):
             return None
         reply = cache.get(call.key)
-        outcome = reply and self.answered(call, reply, cached=True)
-        return outcome if outcome and not outcome.error else None
+        if reply is None:
+            return None
+        outcome = self.answered(call, reply, cached=True)
+        return None if outcome.error else outcome
 
     def interrupt(self) -> None:
         """Begin nothing more, end what is in flight, and count it as failed."""

@@ -115,16 +115,18 @@ class Spending:
             raise
         return call
 
-    def settle(self, reservation: Reservation, cost: int | None, *, certain: bool = True) -> None:
+    def settle(self, reservation: Reservation, cost: int | None, *, certain: bool = True) -> int:
         """Charge what a call cost: if that is unknown or not `certain` its worst case, marked as uncertain.
 
-        Never raises for the disk: what cannot be written is warned of.
+        Returns what was so charged though it may not have been billed. Never raises for the disk: what cannot be
+        written is warned of.
         """
         if cost is not None and certain:
             self._charge(reservation, cost, certain=True)
-            return
-        worst = worst_case(reservation.request, self._prices)
-        self._charge(reservation, max(worst or 0, cost or 0), certain=False)
+            return 0
+        worst = max(worst_case(reservation.request, self._prices) or 0, cost or 0)
+        self._charge(reservation, worst, certain=False)
+        return worst
 
     def warm(self) -> None:
         """Open the ledgers now, while an answer is awaited."""
@@ -189,11 +191,12 @@ class Reservations:
             self._spending.settle(reservation, None, certain=False)
             self._reserved[call] = self._spending.reserve(reservation.request, reservation.agent, reservation.step)
 
-    def settle(self, call: object, cost: int | None, *, certain: bool = True) -> None:
-        """Charge what a call cost in the place of what was set aside, as `Spending.settle` does."""
+    def settle(self, call: object, cost: int | None, *, certain: bool = True) -> int:
+        """Charge what a call cost in the place of what was set aside, and return what `Spending.settle` does."""
         reservation = self._reserved.pop(call, None)
-        if self._spending and reservation:
-            self._spending.settle(reservation, cost, certain=certain)
+        if not self._spending or not reservation:
+            return 0
+        return self._spending.settle(reservation, cost, certain=certain)
 
 
 def worst_case(request: Request, prices: Prices) -> int | None:
@@ -227,7 +230,8 @@ def prompt_tokens(request: Request) -> int:
 
 def is_unbilled(error: ForceError) -> bool:
     """Say whether a call that ended in `error` surely cost nothing: it was not sent, or the API refused it."""
-    told = [e for e in (error, error.__cause__) if isinstance(e, ForceError)]  # patience words some anew
+    # `retry` wraps some errors; the original is `__cause__`
+    told = [e for e in (error, error.__cause__) if isinstance(e, ForceError)]
     if any(e.began for e in told):
         return False
     return (
@@ -267,10 +271,11 @@ def _exceeded(standing: Standing, worst: int, whose: str, *, by_option: bool) ->
     when = resets(standing)
     shared = " over all projects" if whose == "user" and not option else ""
     raising = f"claude-force budget set {standing.scope} USD{' --user' if whose == 'user' else ''}"
+    settling = "; or claude-force budget settle, if what was perhaps billed was not" if standing.uncertain else ""
     return BudgetExceeded(
         f"{_name(standing.scope)} of {dollars(limit)}{shared}: {spent}; this call could cost {dollars(worst)}"
         f"{when and f'; resets at {when}'}",
-        hint=f"lower max_tokens, or raise the cap: {'--max-cost USD' if option else raising}",
+        hint=f"lower max_tokens, or raise the cap: {'--max-cost USD' if option else raising}{settling}",
         retryable=standing.spent + worst <= limit,
     )
 
@@ -290,7 +295,7 @@ def _over(agent: str, caps: Mapping[str, int]) -> dict[str, int]:
 
 
 def _nanodollars(caps: Mapping[str, float]) -> dict[str, int]:
-    return {scope: round(usd * 1_000_000_000) for scope, usd in caps.items()}
+    return {scope: models.nanodollars(usd) for scope, usd in caps.items()}
 
 
 def _digits(text: str) -> int:

@@ -7,6 +7,7 @@ from .asked import asked
 from .bm25 import Index
 from .confidence import calibration, chosen, listed
 from .profile import WEIGHTS, profiles
+from .shapes import SHAPES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,10 +36,14 @@ def index_of(agents: Sequence[Agent]) -> Index:
 
 
 def reason(matches: Sequence[Match]) -> str:
-    """Return in words which words of a task are found where; a concept in brackets says what is meant by a word."""
+    """Return in words which words of a task, or what it looks like, are found where.
+
+    A concept in brackets says what is meant by them.
+    """
     found: dict[str, list[str]] = {}
     for match in matches[:_MOST_WORDS]:
         word = match.word.lower()
         differs = match.concept and match.concept != word
-        found.setdefault(match.field, []).append(f"'{word}' ({match.concept})" if differs else f"'{word}'")
+        quoted = word if word in SHAPES else f"'{word}'"
+        found.setdefault(match.field, []).append(f"{quoted} ({match.concept})" if differs else quoted)
     return "; ".join(f"{listed(words)} in {_PLACES.get(field, f'its {field}')}" for field, words in found.items())

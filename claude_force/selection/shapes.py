@@ -150,6 +150,9 @@ _SHAPES = (
 """What a part of a task looks like, the concept that it stands for, texts of which it has one, parted by bars, and how
 it is told. The texts spare most tasks most patterns, whose first use costs half a millisecond each."""
 
+SHAPES = frozenset(name.lower() for name, *_ in _SHAPES)
+"""What `shapes` calls what a task looks like, in lower case."""
+
 _MATERIAL = re.compile(r"^(?:\s{2,}|\t|[-+@#$<>|{}()*\[\]/]|\d\d:\d\d|\d{4}-\d\d)")
 _SYMBOLS = re.compile(r"[^\w\s.,?!'\"()/:-]|\w[._]\w|::|\(\)")
 _SEEN = 20_000

@@ -42,10 +42,10 @@ _NOTHING: Mapping[str, str] = {}
 
 
 def terms(text: str, phrases: Phrases) -> list[Term]:
-    """Return the terms of `text` in their order: its words, save those that say nothing unless they end a phrase.
+    """Return the terms of `text` in their order: its words, save those that say nothing.
 
-    `phrases` are those to look for, as `concepts` tells them. A phrase inside a longer one stands for nothing: there is
-    no test in "load test", only a load test.
+    Such words and numbers count only where they end a phrase. `phrases` are those to look for, as `concepts` tells
+    them. A phrase inside a longer one stands for nothing: there is no test in "load test", only a load test.
     """
     names, lengths = phrases
     words = words_of(text)
@@ -63,7 +63,7 @@ def terms(text: str, phrases: Phrases) -> list[Term]:
     return [
         _term(words, roots, place, *here) if here else (words[place], stem_of(lower), _NOTHING)
         for place, (lower, here) in enumerate(zip(lowers, meant, strict=True))
-        if here or lower not in STOP
+        if here or not (lower in STOP or lower.isdigit())
     ]
 
 

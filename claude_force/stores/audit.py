@@ -10,6 +10,7 @@ from itertools import islice
 from ..errors import ForceError
 from ..files import open_regular
 from ..frozen import dataclass
+from ..models import usd
 from . import daily
 from .history import Span, consult, count, read
 from .metrics import LONGEST, is_left, pieces, records
@@ -191,4 +192,4 @@ def _record(line: bytes) -> Mapping[str, Any]:
 
 def _said(row: int) -> str:
     executions, *_ = numbers = counters(row)
-    return f"{executions:,} executions of {numbers[_COST] / 1e9:.9f} USD"
+    return f"{executions:,} executions of {usd(numbers[_COST]):.9f} USD"

@@ -16,10 +16,10 @@ from types import MappingProxyType
 
 from .. import files
 from ..errors import Busy, reason
-from ..records import digest, iso
+from ..records import iso
 from .metrics import is_finished
 from .seal import sealed
-from .transcript import FILE, VERSION, Transcript, read
+from .transcript import FILE, VERSION, Transcript, keeping, read
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -191,12 +191,7 @@ class Journal:
 
 def _entry(outcome: Outcome, fingerprint: str, texts: dict[str, str]) -> Entry:
     """Return the line of an outcome, without what does not apply; its free texts are added to `texts`."""
-
-    def named(text: str) -> str:
-        name = digest(text)
-        texts[name] = text
-        return name
-
+    named = keeping(texts)
     entry: Entry = {"step": outcome.step}
     if outcome.member is not None:
         entry["member"] = outcome.member

@@ -96,7 +96,7 @@ class Ledger:
     failure takes no call that was settled under a cap. A damaged file is never set aside: money would be forgotten.
 
     Each day has its own sum, which never exceeds the cap whatever the clock does, and what is dated up to a month ahead
-    counts too: a clock that is set back opens nothing, or by more than that, what the earlier day left over.
+    counts too: a clock that is set back frees no money, or if by more than a month, what the earlier day left over.
     """
 
     def __init__(

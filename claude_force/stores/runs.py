@@ -14,6 +14,7 @@ from itertools import islice
 from .. import files
 from ..errors import NotFound, UsageError
 from ..frozen import dataclass
+from ..run_ids import is_id
 from . import seal
 from .journal import LOCK
 from .transcript import FILE, read, sums
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
     from .seal import Secret
 
-_ID = re.compile(r"\d{8}-\d{9}-[0-9a-f]{6}")
 _LAST = re.compile(r"last(?:~(\d{1,6}))?", re.ASCII)
 _LONGEST_LINE = 4096
 """Bytes that the first line of a journal, and the line that ends it, may have; what a full disk cut short included."""
@@ -48,16 +48,11 @@ class Summary:
     seconds: float
 
 
-def is_id(text: str) -> bool:
-    """Say whether `text` is the whole id of a run, of a workflow or of one agent."""
-    return _ID.fullmatch(text) is not None
-
-
 def run_ids(directory: Path) -> list[str]:
     """Return the ids of the runs in `directory`, the newest first."""
     try:
         with os.scandir(directory) as entries:
-            found = [e.name for e in entries if _ID.fullmatch(e.name) and e.is_dir(follow_symlinks=False)]
+            found = [e.name for e in entries if is_id(e.name) and e.is_dir(follow_symlinks=False)]
     except OSError:  # there is none yet
         return []
     return sorted(found, reverse=True)

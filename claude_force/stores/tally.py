@@ -143,11 +143,12 @@ class Tally:
             if get("cached"):
                 saved = round((get("saved_cost") or 0) * 1e9)
                 data = _pack(1, success, 1, took, tokens, 0, 0, 0, 0, cost, unpriced, saved)
+                much = took + cost + saved
             else:
                 written, read = get("cache_creation_input_tokens", 0), get("cache_read_input_tokens", 0)
-                saved = 0
-                data = _pack(1, success, 0, took, tokens, fresh, output, written, read, cost, unpriced, saved)
-            if took + cost + saved >= _MOST_OF_ONE:
+                data = _pack(1, success, 0, took, tokens, fresh, output, written, read, cost, unpriced, 0)
+                much = took + cost
+            if much >= _MOST_OF_ONE:
                 return False
             hour = (_OURS.fullmatch(stamp) and self._hours.get(stamp[:13])) or self._hour(stamp)
             names = (agent, model, get("workflow_id"))

@@ -5,18 +5,15 @@ Knows the file alone: who writes it, and what else there is of a run, is not kno
 
 from __future__ import annotations
 
-import os
-import stat
-
-from .. import errors
+from .. import errors, files
 from ..frozen import dataclass, field, fields, replace
 from ..models import total
-from ..records import STATUSES, Outcome, Step, Usage, Workflow
+from ..records import STATUSES, Outcome, Step, Usage, Workflow, digest
 from . import seal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
     from typing import Any
 
@@ -54,6 +51,17 @@ class Session:
     end: Entry | None = None
 
 
+def keeping(texts: dict[str, str]) -> Callable[[str], str]:
+    """Return what puts a text into `texts` under its digest, as journals do, and returns the digest."""
+
+    def kept(text: str) -> str:
+        name = digest(text)
+        texts[name] = text
+        return name
+
+    return kept
+
+
 def read(path: Path, secret: Secret) -> Transcript:
     """Return what the journal at `path` says, nothing if it is not there yet; raises OSError.
 
@@ -61,8 +69,7 @@ def read(path: Path, secret: Secret) -> Transcript:
     UsageError for a journal of a later version.
     """
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode):  # a pipe would be waited for
-            raise OSError(None, "not a regular file", str(path))
+        files.require_regular(path)
         data = path.read_bytes()
     except FileNotFoundError:
         return Transcript()
@@ -87,7 +94,8 @@ def parse(data: bytes, run_id: str, secret: bytes) -> Transcript:
             foreign += 1
         elif kind == "text":
             texts[entry["text"]] = entry["is"]
-            redacted.update([entry["text"]] * bool(entry.get("redacted")))
+            if entry.get("redacted"):
+                redacted.add(entry["text"])
         elif kind == "step" and sessions:
             steps.append(entry)
         elif kind == "run":

@@ -7,10 +7,10 @@ of; who may be asked for a figure, and which ledgers a call is in, is not known 
 from __future__ import annotations
 
 import sqlite3
-import time
 from os import urandom
 
 from ..frozen import dataclass
+from ..records import iso_seconds
 from .periods import PERIOD, window
 
 TYPE_CHECKING = False
@@ -75,7 +75,7 @@ def settle(connection: sqlite3.Connection, ref: str, cost: int, now: float) -> i
         scopes = periods(call.run_id, call.agent, call.day).items()
         amounts = {"charged": call.charged, "cost": cost}
         connection.executemany(_CORRECT, [{"scope": s, "period": p, **amounts} for s, p in scopes])
-    connection.execute(_SETTLE, (cost, time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now)), ref))
+    connection.execute(_SETTLE, (cost, iso_seconds(now), ref))
     return len(found)
 
 

@@ -39,8 +39,8 @@ def parse(
     step and the key: for a wrong type or key, an unknown or duplicate id, an unknown template name, a cycle.
     """
     workflow, wrong = examine(name, data, source=source, path=path, read_schema=read_schema)
-    for error in wrong:
-        raise error
+    if wrong:
+        raise wrong[0]
     return workflow
 
 

@@ -74,8 +74,8 @@ def typed(data: Mapping[str, Any], key: str, kind: type, where: str) -> Any:
 
 def refuse_unknown(data: Mapping[str, Any], known: Sequence[str], where: str) -> None:
     """Raise ValidationError for a key that is not among the `known` ones."""
-    for error in _unknown_keys(data, known, where):
-        raise error
+    if wrong := next(_unknown_keys(data, known, where), None):
+        raise wrong
 
 
 def _unknown_keys(data: Mapping[str, Any], known: Sequence[str], where: str) -> Iterator[ValidationError]:
