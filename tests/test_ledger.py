@@ -8,6 +8,7 @@ import sys
 import tempfile
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -751,3 +752,22 @@ with Ledger(sys.argv[1], warn=print) as ledger:
     assert told.stdout.count("is not recorded") == 1
     with Ledger(path) as ledger:
         assert ledger.standing({"daily": None})[0].spent == 5
+
+
+def test_a_ledger_whose_rows_are_out_of_order_is_refused(tmp_path):
+    """SQLite would charge a row that it does not find again."""
+    path = tmp_path / "state.db"
+    Ledger(path).settle(Ledger(path).reserve(1, caps={"daily": 10}, run_id="r", agent="a"), 1)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        (made,) = connection.execute("SELECT sql FROM sqlite_master WHERE name = 'spent'").fetchone()
+        connection.create_collation("backwards", lambda one, other: (one < other) - (one > other))
+        connection.execute("PRAGMA writable_schema = ON")
+        backwards = made.replace("scope TEXT NOT NULL", "scope TEXT COLLATE backwards NOT NULL")
+        connection.execute("DELETE FROM spent")
+        connection.execute("UPDATE sqlite_master SET sql = ? WHERE name = 'spent'", (backwards,))
+        connection.execute("PRAGMA schema_version = 77")
+        connection.commit()
+        connection.executemany("INSERT INTO spent VALUES (?, '2026', 0, 0)", [("aaa",), ("zzz",), ("mmm",)])
+        connection.execute("UPDATE sqlite_master SET sql = ? WHERE name = 'spent'", (made,))
+    with pytest.raises(BudgetExceeded, match="is damaged"):
+        Ledger(path).reserve(1, caps={"daily": 10}, run_id="r", agent="a")

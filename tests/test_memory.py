@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+from contextlib import closing
 from hashlib import md5
 from pathlib import Path
 
@@ -787,3 +788,25 @@ def test_read_only_file_can_be_searched(indexed):
     assert (found, recent, removed) == (["old bread"], 1, 0)
     assert len(said) == 1
     assert "new sessions are not kept" in said[0]
+
+
+def test_what_somebody_else_kept_is_read_no_further_than_what_we_keep(tmp_path):
+    with AgentMemory(tmp_path / "m.db") as memory:
+        memory.store("a", "zebra", "short")
+    with closing(sqlite3.connect(tmp_path / "m.db")) as connection, connection:
+        connection.execute("UPDATE sessions SET result = hex(zeroblob(2000000))")
+    with AgentMemory(tmp_path / "m.db") as memory:
+        (found,) = memory.search("zebra")
+    assert len(found.result) <= 4 * LONGEST
+
+
+@pytest.mark.parametrize(
+    "index", ["create index mine on sessions (timestamp desc)", "CREATE INDEX i ON sessions (task)"]
+)
+def test_a_memory_with_indexes_of_its_owner_stays(tmp_path, index):
+    with AgentMemory(tmp_path / "m.db") as memory:
+        memory.store("a", "zebra", "short")
+    with closing(sqlite3.connect(tmp_path / "m.db")) as connection, connection:
+        connection.execute(index)
+    with AgentMemory(tmp_path / "m.db", warn=pytest.fail) as memory:
+        assert len(memory.recent()) == 1

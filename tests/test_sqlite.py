@@ -439,3 +439,12 @@ def test_rows_that_nobody_foresaw_cost_a_warning_and_nothing_that_was_paid_for(p
 
     assert [attempt("read", work, "otherwise") for _ in range(3)] == ["otherwise"] * 3
     assert (warnings, asked) == (["read: odd"], [error])
+
+
+def test_a_file_that_was_restored_without_a_log_has_one_again(tmp_path):
+    schema = Schema([["CREATE TABLE t (a)"]])
+    connect(tmp_path / "a.db", schema).close()
+    with closing(sqlite3.connect(tmp_path / "a.db")) as other:
+        other.execute("PRAGMA journal_mode = DELETE")
+    with closing(connect(tmp_path / "a.db", schema)) as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)

@@ -27,10 +27,10 @@ _SHAPES = (
         "a stack trace",
         "crash",
         "\n",
-        r"^Traceback|^ *File \".+\", line \d|^\s+at [\w.$<>/ ]+\(|^goroutine \d|^#\d+ +\S+|"
+        r"^Traceback|^ {0,40}File \"[^\"\n]+\", line \d|^[ \t]{1,40}at [\w.$<>/ ]{1,200}\(|^goroutine \d|^#\d+ +\S+|"
         r"panicked at",
     ),
-    ("an exception", "crash", "Error: |Exception: ", r"^\W*[\w.]*(?:Error|Exception): "),
+    ("an exception", "crash", "Error: |Exception: ", r"^[^\w\n]{0,40}[\w.]{0,200}(?:Error|Exception): "),
     (
         "a type checker's output",
         "type",
@@ -68,13 +68,13 @@ _SHAPES = (
         "a Kubernetes manifest",
         "container",
         "kind: |apiVersion|Probe|containers:|Exit Code",
-        r"^\s*(?:kind|apiVersion|livenessProbe|readinessProbe|containers): ?|Exit Code: +\d",
+        r"^[ \t]{0,40}(?:kind|apiVersion|livenessProbe|readinessProbe|containers): ?|Exit Code: +\d",
     ),
     (
         "a CI workflow",
         "pipeline",
         "on: |uses:|stages:|script:|needs:",
-        r"^\s*-? *(?:runs-on|uses|stages|before_script|needs|script):|^on: ",
+        r"^[ \t]{0,40}-? {0,40}(?:runs-on|uses|stages|before_script|needs|script):|^on: ",
     ),
     ("a cloud policy", "cloud", 'Effect|arn:aws|resource "', r"\"Effect\": *\"Allow\"|\barn:aws:|^resource \"\w+\""),
     ("markup", "component", "<", r"</?(?:div|button|form|input|span|img|table|ul|li|label|a|section|nav|select)\b"),
@@ -82,14 +82,14 @@ _SHAPES = (
         "style rules",
         "styling",
         "{|display: |position: ",
-        r"^\s*[.#@]?[\w-]+ *\{[^}]*[\w-]+: *[^;}]+;|\b(?:display|position): \w+;",
+        r"^[ \t]{0,40}[.#@]?[\w-]{1,80} {0,40}\{[^}]{0,200}[\w-]: {0,40}[^;}]{1,200};|\b(?:display|position): \w+;",
     ),
     ("two colours", "accessible", "#", r"#[0-9a-fA-F]{3,6}\b[^\n]{1,12}#[0-9a-fA-F]{3,6}\b"),
     (
         "Python",
         "python",
         "\n",
-        r"^\s*(?:def \w+\(.*:|import \w+$|from \w[\w.]* import |@\w+(?:\.\w+)*(?:\(.*\))?$|"
+        r"^[ \t]{0,40}(?:def \w+\(.*:|import \w+$|from \w[\w.]* import |@\w+(?:\.\w+)*(?:\(.*\))?$|"
         r"class \w+.*:$|for \w+ in .+:$|with open)",
     ),
     (

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any, NoReturn
 
+_LONGEST = 32_000
+"""Bytes of a text that are read, whoever kept more: as many as the characters that we keep can have."""
 _DEEPEST = 100
 """Levels of brackets that metadata may have: with more, Python could not write again what it reads."""
 
@@ -40,7 +42,7 @@ class Session:
 
 def read(connection: sqlite3.Connection, which: str, values: Sequence[Any] | Mapping[str, Any]) -> list[Session]:
     """Return the sessions that `which` selects, a WHERE and what follows it, with `values` in it."""
-    texts = ", ".join(map(as_bytes, ("agent_name", "task", "task_hash", "result", "timestamp", "metadata")))
+    texts = ", ".join(map(_cut, ("agent_name", "task", "task_hash", "result", "timestamp", "metadata")))
     query = f"SELECT id, coalesce(success, 0) != 0, {texts} FROM sessions {which}"  # noqa: S608 - our own words
     found = []
     for number, success, *columns in connection.execute(query, values):
@@ -52,6 +54,10 @@ def read(connection: sqlite3.Connection, which: str, values: Sequence[Any] | Map
 def as_bytes(column: str) -> str:
     """Return the SQL for a column that `text` can read: to SQLite any value is of any type, and any bytes are text."""
     return f"CAST({column} AS BLOB)"
+
+
+def _cut(column: str) -> str:
+    return f"substr({as_bytes(column)}, 1, {_LONGEST})"
 
 
 def text(value: bytes | None) -> str:

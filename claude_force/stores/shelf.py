@@ -231,6 +231,8 @@ class SqliteMapping(MutableMapping[str, bytes]):
     def _open(self) -> sqlite3.Connection:
         connection = connect(self.path, SCHEMA)
         try:
+            if connection.execute("PRAGMA page_size").fetchone()[0] != _PAGE:  # in which its room is counted
+                raise sqlite3.DatabaseError("its pages are not those of a cache")
             connection.execute("PRAGMA foreign_keys = ON")
             connection.execute(f"PRAGMA wal_autocheckpoint = {max(1, self._reserve // 4 // _PAGE)}")
         except BaseException:

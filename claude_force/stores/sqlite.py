@@ -176,6 +176,8 @@ def _prepared(name: str, schema: Schema) -> sqlite3.Connection:
             connection.execute("PRAGMA synchronous = NORMAL")  # FULL: 0.3 ms more a commit
             if is_uri:
                 connection.execute("PRAGMA query_only = ON")
+            else:  # a copy that was restored may not be in it, and would have journals that we refuse
+                connection.execute("PRAGMA journal_mode = WAL")
     except BaseException:
         connection.close()
         raise

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _SUFFIXES = ("-journal", "-wal", "-shm", "")
 """Of what is one with a file; the logs first, which a new file would take for its own."""
 
-_UNFORESEEN = (TypeError, ValueError, OverflowError, RecursionError)
+_UNFORESEEN = (TypeError, ValueError, ArithmeticError, RecursionError)
 """What comes of rows that are of another kind than ours."""
 
 

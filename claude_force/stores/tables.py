@@ -20,8 +20,9 @@ _OF_SQLITE = {
 }
 # texts, not compiled at each start: few files need them
 _NAME = r"""(\w+|"[\w ]+"|'[\w ]+')"""
-_PLAIN_INDEX = rf"CREATE (UNIQUE )?INDEX {_NAME} ON {_NAME} ?\({_NAME}(, ?{_NAME})*\)"
-_PLAIN_TABLE = rf"""CREATE TABLE {_NAME}\s*\([\w\s,()"'{{}}\[\]]*\)( WITHOUT ROWID)?"""
+_COLUMN = rf"{_NAME}( ASC| DESC)?"
+_PLAIN_INDEX = rf"(?i)CREATE (UNIQUE )?INDEX {_NAME} ON {_NAME} ?\({_COLUMN}(, ?{_COLUMN})*\)"
+_PLAIN_TABLE = rf"""(?i)CREATE TABLE {_NAME}\s*\([\w\s,.()"'{{}}\[\]-]*\)( WITHOUT ROWID)?"""
 _RUNS = r"(?i)\b(AS|CHECK|COLLATE|CONFLICT|GENERATED|REFERENCES)\b|\bDEFAULT\s*\("
 
 
@@ -48,5 +49,5 @@ def _is_plain(sql: object, tables: str) -> bool:
     """Say whether `sql` makes one of `tables`, or an index, of which no part is computed."""
     if not isinstance(sql, str) or re.search(_RUNS, sql):
         return False
-    is_table = re.match(f"CREATE TABLE ({tables})", sql) and re.fullmatch(_PLAIN_TABLE, sql)
+    is_table = re.match(f"(?i)CREATE TABLE ({tables})", sql) and re.fullmatch(_PLAIN_TABLE, sql)
     return bool(is_table or re.fullmatch(_PLAIN_INDEX, sql))
